@@ -1,0 +1,509 @@
+"""The wire types: what clients and operators say (JSON or msgpack), and what one service tells the next (msgpack).
+
+Unknown fields are refused everywhere. `docs/asyncapi.yaml` is generated from this module.
+"""
+
+import enum
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shared.durations import Duration
+from shared.outcomes import Outcome
+
+# ---------------------------------------------------------------------------------------------------------
+# Client → scheduler
+
+
+MAX_MAIL_ID = 200  # characters: fits the broker's short string of 255 bytes and a row of `pillarbox list`
+
+MailId = Annotated[str, Meta(min_length=1, max_length=MAX_MAIL_ID)]
+BatchLabel = Annotated[str, Meta(max_length=200)]
+Priority = Literal["normal", "urgent"]
+AddressList = list[str] | str  # one, or several; each with or without a display name
+
+
+class Attachment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that travels with a mail."""
+
+    filename: Annotated[str, Meta(min_length=1, max_length=255)]
+    content: bytes  # base64 in JSON, bytes in msgpack
+    content_type: str = "application/octet-stream"
+    content_id: str | None = None  # set: shown inline, as <img src="cid:…">
+
+
+class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mail in structured form, published to `pillarbox.submit` with its id as the property `message_id`."""
+
+    from_: str = msgspec.field(name="from")
+    to: AddressList = []
+    cc: AddressList = []
+    bcc: AddressList = []
+    reply_to: AddressList = []
+    subject: str = ""
+    text: str | None = None
+    html: str | None = None
+    attachments: list[Attachment] = []
+    headers: dict[str, str] = {}
+    return_path: str | None = None  # the reverse-path; "" is the null one; absent, the address of `from`
+    hold: Duration | None = None  # overrides the setting `sending.hold`
+    send_at: datetime | None = None  # RFC 3339, with offset
+    give_up_after: Duration | None = None  # overrides the setting `retry.give_up`
+    batch: BatchLabel = ""
+    priority: Priority = "normal"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Scheduler → resolver → sender → scheduler. Ids, envelopes and routes, never content.
+
+
+class Recipient(Struct, frozen=True, array_like=True):
+    """One recipient of one mail: the number of its row in the mail store, and its address."""
+
+    no: int
+    address: str
+
+
+class Envelope(Struct, frozen=True, array_like=True):
+    """RFC 5321 envelope of some recipients of one mail, with what the route and the transaction need to know."""
+
+    mail: str  # the mail's id
+    reverse_path: str  # "" is the null reverse-path
+    recipients: tuple[Recipient, ...]
+    size: int  # octets of the content, CRLF line ends, before dot-stuffing (RFC 1870 section 5)
+    eight_bit: bool  # the content has octets above 127 (RFC 6152)
+    smtputf8: bool  # an address or a header is not ASCII (RFC 6531)
+
+
+class RouteRequest(Struct, frozen=True, array_like=True):
+    """The scheduler asks where this envelope may go."""
+
+    envelope: Envelope
+    attempt: int  # 1 on the first try
+
+
+class RouteRequests(Struct, frozen=True, array_like=True):
+    """Several requests in one message: the broker's cost is per message."""
+
+    requests: tuple[RouteRequest, ...]
+
+
+class TlsMode(enum.StrEnum):
+    """How a connection is secured; the words of the setting `tls`."""
+
+    NONE = "none"
+    ENABLE = "enable"
+    REQUIRE = "require"
+
+
+class SecretReference(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret lies: in an environment variable or in a file of the sender. Never the secret itself."""
+
+    env: str | None = None
+    file: str | None = None
+
+
+class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to sign in at a relay."""
+
+    user: str
+    password: SecretReference
+    allow_plaintext: bool = False  # may go over a connection without TLS
+
+
+class Host(Struct, frozen=True, array_like=True):
+    """One host of a route."""
+
+    name: str
+    port: int
+    addresses: tuple[str, ...] = ()  # in the order to try; empty: the sender asks the system's resolver
+
+
+class Route(Struct, frozen=True, array_like=True):
+    """Where an envelope may go, hosts in the order to try."""
+
+    site: str  # the destination as a whole: "relay:mail.example:587" or "mx:mx1.example.net,mx2.example.net"
+    hosts: tuple[Host, ...]
+    tls: TlsMode
+    credentials: Credentials | None
+    revision: int  # settings revision it was made under
+
+
+class SendRequest(Struct, frozen=True, array_like=True):
+    """The resolver has found a route; a sender may claim and connect. Every recipient is of this one site."""
+
+    envelope: Envelope
+    attempt: int
+    route: Route
+
+
+class RecipientOutcome(Struct, frozen=True, array_like=True):
+    """What became of one recipient in one attempt."""
+
+    recipient: int  # Recipient.no
+    attempt: int
+    outcome: Outcome
+
+
+class OutcomeReport(Struct, frozen=True, array_like=True):
+    """Several outcomes in one message, all from one worker under one settings revision."""
+
+    worker: str
+    revision: int
+    outcomes: tuple[RecipientOutcome, ...]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Operator or client → scheduler: commands, each with an answer to `reply_to`
+
+
+class Selector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which mails a command is for; the parts given must all match, and at least one is given."""
+
+    id: MailId | None = None
+    batch: BatchLabel | None = None
+    recipient: str | None = None
+
+
+class Retract(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="retract"):
+    """Take mails back. An unknown `id` is remembered: the mail is retracted on arrival."""
+
+
+class Release(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="release"):
+    """Send held or deferred mails now."""
+
+
+class Replace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="replace"):
+    """Put another mail in the place of one that no sender has claimed; the id stays, the hold starts anew."""
+
+    id: MailId
+    submission: Submission
+
+
+class Show(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="show"):
+    """Tell the whole story of one mail."""
+
+    id: MailId
+
+
+class ListMails(
+    Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="command", tag="list"
+):
+    """List mails, newest first; without a selector, all of them."""
+
+    state: "StateName | None" = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    before: int | None = None  # the `next` of the previous page
+
+
+class Stats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="stats"):
+    """Count the recipients per state, and what went through since the scheduler's start."""
+
+
+class ShowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="settings"):
+    """Give the settings in force, or those of a revision, and the last `history` revisions."""
+
+    revision: int | None = None
+    history: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+Command = Retract | Release | Replace | Show | ListMails | Stats | ShowSettings
+
+StateName = Literal[
+    "held", "releasing", "released", "claimed", "deferred", "delivered", "bounced", "retracted"
+]
+
+
+class RetractResult(enum.StrEnum):
+    """The answer to a retract, for a mail and for each of its recipients."""
+
+    RETRACTED = "retracted"  # it does not leave
+    TOO_LATE = "too_late"  # it has a final outcome; the reply and its time say which
+    IN_FLIGHT = "in_flight"  # a sender has it; the outcome event will tell
+    UNKNOWN = "unknown"  # no such mail
+
+
+class RecipientState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a mail stands for one recipient."""
+
+    address: str
+    state: StateName
+    since: datetime
+    attempt: int  # the attempt that is waiting, under way, or was the last
+    next_try: datetime | None = None
+    site: str = ""
+    host: str = ""
+    code: int = 0
+    enhanced: str = ""
+    reply: str = ""
+    in_doubt: bool = False
+
+
+class RetractedMail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer for one mail: the least favourable of its recipients' results, and theirs."""
+
+    id: str
+    result: RetractResult
+    detail: str  # in words
+    recipients: list[RecipientState] = []
+
+
+class RetractAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="retract"):
+    """One entry a mail; an unknown id has one that says so."""
+
+    mails: list[RetractedMail]
+
+
+class ReleasedMail(Struct, frozen=True, kw_only=True):
+    """The answer to a release for one mail."""
+
+    id: str
+    released: int  # recipients that now go out
+    detail: str
+
+
+class ReleaseAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="release"):
+    """One entry a mail."""
+
+    mails: list[ReleasedMail]
+
+
+class ReplaceResult(enum.StrEnum):
+    """The answer to a replace."""
+
+    REPLACED = "replaced"
+    TOO_LATE = "too_late"
+    IN_FLIGHT = "in_flight"
+    UNKNOWN = "unknown"
+
+
+class ReplaceAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="replace"):
+    """Whether the new content stands in the old one's place."""
+
+    id: str
+    result: ReplaceResult
+    detail: str
+
+
+class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a mail's story."""
+
+    time: datetime
+    what: str  # a state's or an event's name
+    recipient: str = ""  # "" for all of them
+    attempt: int = 0
+    revision: int = -1  # settings revision; -1 where none applies
+    worker: str = ""
+    host: str = ""
+    code: int = 0
+    enhanced: str = ""
+    reply: str = ""
+    next_try: datetime | None = None
+    detail: str = ""
+
+
+class Story(Struct, frozen=True, kw_only=True):
+    """All that is known of one mail."""
+
+    id: str
+    batch: str
+    sender: str  # the reverse-path
+    subject: str
+    size: int
+    priority: Priority
+    submitted_by: str  # the broker user, where the client stated it
+    admitted: datetime
+    give_up: datetime
+    recipients: list[RecipientState]
+    waits: list[str]  # why it waits, a sentence per recipient that does
+    steps: list[Step]
+
+
+class ShowAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="show"):
+    """The story, or None for an unknown id."""
+
+    mail: Story | None
+
+
+class MailLine(Struct, frozen=True, kw_only=True):
+    """One mail in a list."""
+
+    id: str
+    batch: str
+    sender: str
+    subject: str
+    size: int
+    admitted: datetime
+    recipients: list[RecipientState]
+
+
+class ListAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="list"):
+    """A page of mails; `next` goes into the next command's `before`."""
+
+    mails: list[MailLine]
+    next: int | None
+
+
+class StatsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="stats"):
+    """Live counts."""
+
+    time: datetime
+    states: dict[str, int]  # recipients per state
+    totals: dict[str, int]  # since the scheduler's start: admitted, released, delivered, …
+    revision: int
+
+
+class SettingsVersion(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One settings document that was accepted."""
+
+    revision: int
+    time: datetime
+    author: str
+    comment: str
+    settings: dict[str, Any]
+    restores: int | None = None
+
+
+class SettingsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="settings"):
+    """The document asked for (None: no such revision), and earlier ones, newest first."""
+
+    current: SettingsVersion | None
+    history: list[SettingsVersion]
+
+
+class Refusal(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refused"):
+    """The command was not understood or not allowed; nothing was done."""
+
+    field: str
+    reason: str
+
+
+Answer = (
+    RetractAnswer | ReleaseAnswer | ReplaceAnswer | ShowAnswer | ListAnswer | StatsAnswer | SettingsAnswer | Refusal
+)
+
+# ---------------------------------------------------------------------------------------------------------
+# Scheduler → anyone: events, JSON on `pillarbox.events` with the key `<event>.<recipient domain>`
+
+
+class MailEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
+    """What every event of a mail says."""
+
+    mail: str
+    batch: str
+    time: datetime
+    revision: int
+
+
+class Accepted(MailEvent, frozen=True, kw_only=True, tag_field="event", tag="accepted"):
+    """The mail is in the store."""
+
+    recipients: list[str]
+    duplicate: bool = False  # this id was admitted before; the first one stands
+
+
+class Held(MailEvent, frozen=True, kw_only=True, tag_field="event", tag="held"):
+    """The mail waits and can be taken back until `until`."""
+
+    recipients: list[str]
+    until: datetime
+
+
+class Released(MailEvent, frozen=True, kw_only=True, tag_field="event", tag="released"):
+    """The wait is over; the recipient's copy is on its way to a sender."""
+
+    recipient: str
+    attempt: int
+
+
+class AttemptEvent(MailEvent, frozen=True, kw_only=True, tag_field="event"):
+    """What every event of an attempt says."""
+
+    recipient: str
+    attempt: int
+    host: str
+    code: int
+    enhanced: str
+    reply: str
+
+
+class DeferredEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="deferred"):
+    """The attempt failed for now."""
+
+    next_try: datetime
+    in_doubt: bool = False  # the receiver may have taken it: a second copy is possible
+
+
+class DeliveredEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="delivered"):
+    """The receiver took it."""
+
+
+class BouncedEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="bounced"):
+    """The receiver refused it for good."""
+
+
+class Expired(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="expired"):
+    """The give-up time is over; the last reply is given."""
+
+
+class RetractedEvent(MailEvent, frozen=True, kw_only=True, tag_field="event", tag="retracted"):
+    """The recipient's copy was taken back."""
+
+    recipient: str
+
+
+class Replaced(MailEvent, frozen=True, kw_only=True, tag_field="event", tag="replaced"):
+    """Another content stands in its place."""
+
+    recipients: list[str]
+    until: datetime
+
+
+class Rejected(Struct, frozen=True, kw_only=True, tag_field="event", tag="rejected"):
+    """A submission was refused; the original lies in `pillarbox.dead`."""
+
+    mail: str
+    time: datetime
+    field: str
+    reason: str
+
+
+class SettingsRejected(Struct, frozen=True, kw_only=True, tag_field="event", tag="settings_rejected"):
+    """A settings document was refused; the former stays in force."""
+
+    time: datetime
+    revision: int
+    field: str
+    reason: str
+    author: str
+
+
+Event = (
+    Accepted
+    | Held
+    | Released
+    | DeferredEvent
+    | DeliveredEvent
+    | BouncedEvent
+    | Expired
+    | RetractedEvent
+    | Replaced
+    | Rejected
+    | SettingsRejected
+)
+
+EventKind = Literal[
+    "accepted",
+    "held",
+    "released",
+    "deferred",
+    "delivered",
+    "bounced",
+    "expired",
+    "retracted",
+    "replaced",
+    "rejected",
+    "settings_rejected",
+]

@@ -1,0 +1,133 @@
+"""The settings document: what is taken, and how a refusal reads."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.contracts import TlsMode
+from shared.settings import (
+    InvalidSettings,
+    Settings,
+    change,
+    limit_of,
+    parse_document,
+    parse_settings,
+    parse_toml,
+    to_document,
+    to_toml,
+)
+
+
+def test_an_empty_document_is_all_defaults():
+    assert parse_settings({}) == Settings()
+
+
+def test_people_write_toml_and_get_it_back():
+    settings = parse_settings(
+        parse_toml(
+            """
+            tls = "require"
+            [sending]
+            hold = "90s"
+            [relay]
+            host = "mail.example.org"
+            port = 587
+            auth = { user = "robot", password = { env = "RELAY_PASSWORD" } }
+            """
+        )
+    )
+    assert settings.tls is TlsMode.REQUIRE
+    assert settings.sending.hold == timedelta(seconds=90)
+    assert parse_settings(parse_toml(to_toml(settings))) == settings
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "says"),
+    [
+        ({"sending": {"hold": "soon"}}, "sending.hold", ['got "soon"', 'takes a duration such as "90s"']),
+        ({"sending": {"max_per_connection": 0}}, "sending.max_per_connection", ["got 0", "takes a whole number >= 1"]),
+        ({"sending": {"max_per_connection": "9"}}, "sending.max_per_connection", ['got "9"', "takes a whole number"]),
+        ({"sending": {"max_per_conection": 9}}, "sending.max_per_conection", ["did you mean max_per_connection?"]),
+        ({"sendin": {}}, "sendin", ["did you mean sending?"]),
+        ({"frobnicate": 1}, "frobnicate", ["known are tls, events"]),
+        ({"tls": "maybe"}, "tls", ['got "maybe"', "none of the values"]),
+        ({"delivery": {"mode": "pigeon"}}, "delivery.mode", ['got "pigeon"']),
+        ({"relay": {"host": "a b"}}, "relay.host", ['got "a b"']),
+        ({"relay": {"port": 70000}}, "relay.port", ["got 70000", "<= 65535"]),
+        ({"relay": {"auth": {"user": "u"}}}, "relay.auth.password", ["missing"]),
+        ({"relay": {"auth": {"user": "u", "password": {}}}}, "relay.auth.password", ["one of the two"]),
+        ({"routes": {"a.example": {"host": "ok"}, "b.example": {"host": "ok", "port": "x"}}},
+         'routes."b.example".port', ['got "x"', "takes a whole number"]),
+        ({"identity": {"reply_to": "nobody"}}, "identity.reply_to", ["takes an e-mail address"]),
+        ({"identity": {"sender_name": "a\nb"}}, "identity", ["control characters"]),
+        ({"identity": {"helo_name": "under_score"}}, "identity.helo_name", ['got "under_score"']),
+        ({"retry": {"schedule": ["5m", "x"]}}, "retry.schedule[1]", ['got "x"', "takes a duration"]),
+        ({"events": ["delivred"]}, "events[0]", ['got "delivred"']),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_field_what_it_got_and_what_it_takes(document, field, says):
+    with pytest.raises(InvalidSettings) as refused:
+        parse_settings(document)
+    assert refused.value.field == field
+    for words in says:
+        assert words in refused.value.reason
+
+
+@pytest.mark.parametrize("group", [{"relay": {}}, {"routes": {"a.example": {"host": "mx"}}}])
+def test_a_plain_password_is_refused_and_not_repeated(group):
+    owner = group.get("relay", None)
+    owner = group["routes"]["a.example"] if owner is None else owner
+    owner["auth"] = {"user": "u", "password": "hunter2"}
+    with pytest.raises(InvalidSettings, match="takes a reference") as refused:
+        parse_settings(group)
+    assert refused.value.field.endswith("auth.password")
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"settings": 3}', b'{"setings": {}}', b"\xff"])
+def test_a_message_that_is_no_document_is_refused(body):
+    with pytest.raises(InvalidSettings):
+        parse_document(body)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("sending.hold", "10m", {"sending": {"hold": "10m", "max_size": 5000}}),
+        ("sending.max_per_connection", "7", {"sending": {"max_per_connection": 7, "max_size": 5000}}),
+        ("sending.max_size", "", {"sending": {}}),
+        ('routes."a.example".host', "mx.a.example",
+         {"sending": {"max_size": 5000}, "routes": {"a.example": {"host": "mx.a.example"}}}),
+        ("events", '["delivered"]', {"sending": {"max_size": 5000}, "events": ["delivered"]}),
+        ("tls", "none", {"sending": {"max_size": 5000}, "tls": "none"}),
+    ],
+)  # fmt: skip
+def test_one_field_is_changed_by_its_dotted_name(key, value, expected):
+    before = {"sending": {"max_size": 5000}}
+    assert change(before, key, value) == expected
+    assert before == {"sending": {"max_size": 5000}}
+
+
+def test_every_field_is_in_the_written_document():
+    document = to_document(Settings())
+    assert document["sending"]["hold"] == "5m"
+    assert document["retry"]["schedule"] == ["5m", "10m", "20m", "40m", "1h20m", "2h30m"]
+    assert "auth" not in document["relay"]
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("names", "now", "expected"),
+    [
+        (["other.example"], NOW, 4),  # the default
+        (["mx1.example", "example"], NOW, 2),
+        (["mx1.example"], NOW + timedelta(hours=1), 4),  # the override has ended by itself
+    ],
+)
+def test_a_site_may_have_its_own_limit_for_a_time(names, now, expected):
+    settings = parse_settings(
+        {"limits": {"sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}}}
+    )
+    assert limit_of(settings, names, now) == expected
