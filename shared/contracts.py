@@ -189,7 +189,13 @@ class Show(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
 
 
 class ListMails(
-    Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="command", tag="list"
+    Selector,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="command",
+    tag="list",
 ):
     """List mails, newest first; without a selector, all of them."""
 
@@ -211,9 +217,7 @@ class ShowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 Command = Retract | Release | Replace | Show | ListMails | Stats | ShowSettings
 
-StateName = Literal[
-    "held", "releasing", "released", "claimed", "deferred", "delivered", "bounced", "retracted"
-]
+StateName = Literal["held", "releasing", "released", "claimed", "deferred", "delivered", "bounced", "retracted"]
 
 
 class RetractResult(enum.StrEnum):
@@ -233,7 +237,7 @@ class RecipientState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: datetime
     attempt: int  # the attempt that is waiting, under way, or was the last
     next_try: datetime | None = None
-    site: str = ""
+    worker: str = ""  # the sender that has it, or had it last
     host: str = ""
     code: int = 0
     enhanced: str = ""
@@ -251,9 +255,10 @@ class RetractedMail(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RetractAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="retract"):
-    """One entry a mail; an unknown id has one that says so."""
+    """One entry a mail, for the first thousand; an unknown id has one that says so."""
 
     mails: list[RetractedMail]
+    counts: dict[str, int]  # mails per result, all of them
 
 
 class ReleasedMail(Struct, frozen=True, kw_only=True):
@@ -265,9 +270,10 @@ class ReleasedMail(Struct, frozen=True, kw_only=True):
 
 
 class ReleaseAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="release"):
-    """One entry a mail."""
+    """One entry a mail, for the first thousand; an unknown id has one that says so."""
 
     mails: list[ReleasedMail]
+    released: int  # recipients, of all mails
 
 
 class ReplaceResult(enum.StrEnum):
@@ -371,6 +377,7 @@ class SettingsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag=
 
     current: SettingsVersion | None
     history: list[SettingsVersion]
+    next_revision: int  # that the next document will get, if nobody else's comes first
 
 
 class Refusal(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refused"):

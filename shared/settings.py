@@ -18,7 +18,8 @@ from shared.contracts import Credentials, EventKind, TlsMode
 from shared.durations import Duration
 
 _HOST = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$"
-_HELO = r"^(auto|[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\])$"
+_LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+_HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\])$"
 _DNS_SERVER = r"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{1,5})?$"
 
 HostName = Annotated[str, Meta(pattern=_HOST, max_length=255)]
@@ -44,7 +45,8 @@ class Relay(_Group, frozen=True, kw_only=True):
     host: Annotated[HostName, Meta(description="SMTP server name or address")] = "localhost"
     port: Annotated[Port, Meta(description="non-standard port; 465 speaks TLS at once")] = 25
     auth: Annotated[
-        Credentials | None, Meta(description="user name, and the password by reference, where the server wants them")
+        Credentials | None,
+        Meta(description="user name, and the password by reference, where the server wants them"),
     ] = None
 
 
@@ -84,7 +86,8 @@ class Retry(_Group, frozen=True, kw_only=True):
     """When a deferred mail is tried again, and when no longer."""
 
     schedule: Annotated[
-        tuple[Duration, ...], Meta(min_length=1, max_length=100, description="the waits, one after another; the last repeats")
+        tuple[Duration, ...],
+        Meta(min_length=1, max_length=100, description="the waits, one after another; the last repeats"),
     ] = (  # about two tries in the first hour, then every two to three (RFC 5321 section 4.5.4.1)
         Duration(minutes=5),
         Duration(minutes=10),
@@ -96,9 +99,9 @@ class Retry(_Group, frozen=True, kw_only=True):
     jitter: Annotated[
         float, Meta(ge=0, le=0.5, description="each wait is longer or shorter by up to this share of it")
     ] = 0.2
-    give_up: Annotated[
-        Duration, Meta(description="a mail not delivered after this time is bounced")
-    ] = Duration(days=5)  # RFC 5321 section 4.5.4.1: at least 4 to 5 days
+    give_up: Annotated[Duration, Meta(description="a mail not delivered after this time is bounced")] = Duration(
+        days=5
+    )  # RFC 5321 section 4.5.4.1: at least 4 to 5 days
 
 
 class RelayRoute(_Group, frozen=True, kw_only=True):
@@ -115,7 +118,8 @@ class SiteLimit(_Group, frozen=True, kw_only=True):
 
     connections: Annotated[int, Meta(ge=1, le=64, description="connections that each sender may open to it")]
     until: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="the limit ends by itself at this time (RFC 3339)")
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="the limit ends by itself at this time (RFC 3339)"),
     ] = None
 
 
@@ -125,9 +129,7 @@ class Limits(_Group, frozen=True, kw_only=True):
     connections: Annotated[
         int, Meta(ge=1, le=64, description="connections that each sender may open to one MX site")
     ] = 4
-    sites: Annotated[
-        dict[str, SiteLimit], Meta(description="limits of their own, by MX host or recipient domain")
-    ] = {}
+    sites: Annotated[dict[str, SiteLimit], Meta(description="limits of their own, by MX host or recipient domain")] = {}
 
 
 class Dns(_Group, frozen=True, kw_only=True):
@@ -170,6 +172,7 @@ class SettingsDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     author: str = ""
     comment: str = ""
     restores: int | None = None  # the revision whose settings these are
+    revision: int | None = None  # given, it counts only as this one: two people's changes can not undo each other
 
 
 class InvalidSettings(ValueError):
@@ -212,8 +215,8 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 def to_document(settings: Settings) -> dict[str, Any]:
     """The settings as plain values for JSON: every field, defaults too."""
-    plain = msgspec.to_builtins(settings, enc_hook=_encode_duration)
-    return _without_none(plain)
+    plain: dict[str, Any] = _without_none(msgspec.to_builtins(settings, enc_hook=_encode_duration))
+    return plain
 
 
 def to_toml(settings: Settings) -> str:
@@ -310,7 +313,8 @@ def _refuse_plain_passwords(document: dict[str, Any]) -> None:
             raise InvalidSettings(
                 f"{name}.auth.password",
                 "got a plain text; takes a reference to where the senders find the password, "
-                '{ env = "NAME" } or { file = "/path" }: no secret ever lies on the broker, in the store or in a log',
+                '{ env = "NAME" } or { file = "/path" }: '
+                "no secret ever lies on the broker, in the store or in a log",
             )
 
 
@@ -359,7 +363,13 @@ def _what_it_takes(reason: str) -> str:
     if reason.startswith("takes "):
         return reason
     takes = re.sub(r", got .*$", "", reason).replace("Expected ", "takes ").replace("`", "")
-    words = {"str": "a text", "int": "a whole number", "bool": "true or false", "array": "a list", "object": "a group"}
+    words = {
+        "str": "a text",
+        "int": "a whole number",
+        "bool": "true or false",
+        "array": "a list",
+        "object": "a group",
+    }
     takes = re.sub(r"^takes (str|int|bool|array|object)\b", lambda match: f"takes {words[match.group(1)]}", takes)
     if match := re.match(r"Invalid enum value ('?.*'?)", takes):
         return f"{match.group(1)} is none of the values it takes"
@@ -431,5 +441,3 @@ def _look_up(document: Any, field: str) -> Any:
         if index and isinstance(value, list):
             value = value[int(index.rstrip("]"))]
     return value
-
-

@@ -128,6 +128,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 )
 def test_a_site_may_have_its_own_limit_for_a_time(names, now, expected):
     settings = parse_settings(
-        {"limits": {"sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}}}
+        {
+            "limits": {
+                "sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}
+            }
+        }
     )
     assert limit_of(settings, names, now) == expected

@@ -1,0 +1,94 @@
+"""What a worker is told by its environment: where the broker and the mail store are, and how it shows itself.
+
+Everything else is a setting (`shared/settings.py`), because settings change live and these do not.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+
+DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
+
+
+class InvalidEnvironment(ValueError):
+    """A variable that is missing or can not be read; the message names it."""
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker's environment."""
+
+    worker: str  # name of this process, unique: "sender-shop1-4711"
+    amqp_url: str  # of one or several nodes, separated by commas
+    store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"
+    metrics_port: int | None  # None: no metrics; 0: a free port, which the log names
+    log_level: str
+
+
+def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> Environment:
+    """Read the variables of one worker. Raises InvalidEnvironment that names the variable and says what to do.
+
+    `PILLARBOX_AMQP_PASSWORD_FILE` and `PILLARBOX_STORE_PASSWORD_FILE` name files whose content becomes the password
+    of the URL, so that a container's environment holds no secret.
+    """
+    return Environment(
+        worker=variables.get("PILLARBOX_WORKER") or f"{role}-{socket.gethostname()}-{os.getpid()}",
+        amqp_url=amqp_url(variables),
+        store_url=_with_password(variables, "PILLARBOX_STORE_URL", "PILLARBOX_STORE_PASSWORD_FILE"),
+        metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
+        log_level=_log_level(variables),
+    )
+
+
+def amqp_url(variables: Mapping[str, str] = os.environ) -> str:
+    """The broker's URL alone: all that a client of the broker needs. Raises InvalidEnvironment."""
+    return _with_password(
+        {"PILLARBOX_AMQP_URL": DEFAULT_AMQP_URL, **variables}, "PILLARBOX_AMQP_URL", "PILLARBOX_AMQP_PASSWORD_FILE"
+    )
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be logged."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def _with_password(variables: Mapping[str, str], name: str, file_name: str) -> str:
+    url = variables.get(name, "")
+    if not url:
+        raise InvalidEnvironment(f"{name}: is not set")
+    path = variables.get(file_name)
+    if not path:
+        return url
+    try:
+        password = Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except OSError as error:
+        raise InvalidEnvironment(f"{file_name}: can not read {path}: {error.strerror}") from error
+    return ",".join(_replace_password(part, password) for part in url.split(","))
+
+
+def _replace_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}"))
+
+
+def _port(variables: Mapping[str, str], name: str) -> int | None:
+    text = variables.get(name, "")
+    if not text:
+        return None
+    if not text.isdigit() or int(text) > 65535:
+        raise InvalidEnvironment(f"{name}: got {text!r}; takes a port, 0 for a free one, or nothing for no metrics")
+    return int(text)
+
+
+def _log_level(variables: Mapping[str, str]) -> str:
+    level = variables.get("PILLARBOX_LOG_LEVEL", "info").lower()
+    if level not in ("debug", "info", "warning", "error"):
+        raise InvalidEnvironment(f"PILLARBOX_LOG_LEVEL: got {level!r}; takes debug, info, warning or error")
+    return level

@@ -1,0 +1,272 @@
+"""The mail store: its tables, its engine, and the claim, which the senders make.
+
+A row per mail, a row per recipient: the state is the recipient's. `wake` is the time at which the scheduler has to look
+at a recipient again (hold or retry wait over, lease run out); a final one has none. Content lies in a table of its own,
+because changing a row that holds a blob writes the blob again.
+"""
+
+import asyncio
+import enum
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from shared import metrics
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class State(enum.IntEnum):
+    """Where a mail stands for one recipient; the name in lower case is the word used everywhere else."""
+
+    HELD = 1
+    RELEASING = 2  # being published to a resolver
+    RELEASED = 3  # with a resolver or in a lane
+    CLAIMED = 4  # a sender has it
+    DEFERRED = 5
+    DELIVERED = 6
+    BOUNCED = 7
+    RETRACTED = 8
+
+
+CLAIMABLE = (State.RELEASING, State.RELEASED)  # a sender may be quicker than the scheduler's "released"
+RETRACTABLE = (State.HELD, State.RELEASING, State.RELEASED, State.DEFERRED)
+AWAITING_OUTCOME = (State.RELEASING, State.RELEASED, State.CLAIMED)
+
+# After a crash of the scheduler between its mark and the broker's confirm the message may never have left.
+RELEASING_LEASE = timedelta(minutes=2)
+# The broker has it, synced: this is for the case that the broker lost its data.
+RELEASED_LEASE = timedelta(hours=6)
+# A sender renews its claims while it works; one that stops to has died, and what it had is in doubt.
+CLAIM_LEASE = timedelta(seconds=90)
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """An aware datetime, kept as milliseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        """To milliseconds."""
+        return None if value is None else round(value.timestamp() * 1000)
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        """From milliseconds."""
+        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+
+
+_Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by INTEGER keys only
+
+metadata = sa.MetaData()
+
+mails = sa.Table(
+    "mails",
+    metadata,
+    sa.Column("no", _Number, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("batch", sa.Text, nullable=False),
+    sa.Column("reverse_path", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("eight_bit", sa.Boolean, nullable=False),
+    sa.Column("smtputf8", sa.Boolean, nullable=False),
+    sa.Column("urgent", sa.Boolean, nullable=False),
+    sa.Column("submitted_by", sa.Text, nullable=False),
+    sa.Column("admitted", Instant, nullable=False),
+    sa.Column("give_up", Instant, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("held_by", sa.Text, nullable=False),  # what set the hold: a phrase for `show`
+    sa.Column("retracted_before_arrival", sa.Boolean, nullable=False),  # no such mail yet: it may not leave
+)
+sa.Index("mails_batch", mails.c.batch, sqlite_where=mails.c.batch != "", postgresql_where=mails.c.batch != "")
+
+recipients = sa.Table(
+    "recipients",
+    metadata,
+    sa.Column("no", _Number, primary_key=True, autoincrement=True),
+    sa.Column("mail", sa.BigInteger, nullable=False, index=True),
+    sa.Column("address", sa.Text, nullable=False, index=True),
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("wake", Instant),
+    sa.Column("attempt", sa.Integer, nullable=False),  # waiting, under way, or the last
+    sa.Column("released", Instant),  # when this attempt was
+    sa.Column("claimed", Instant),  # when this attempt was
+    sa.Column("worker", sa.Text, nullable=False, server_default=""),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="-1"),
+    sa.Column("host", sa.Text, nullable=False, server_default=""),
+    sa.Column("code", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("enhanced", sa.Text, nullable=False, server_default=""),
+    sa.Column("reply", sa.Text, nullable=False, server_default=""),
+    sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+sa.Index(
+    "recipients_wake",
+    recipients.c.wake,
+    sqlite_where=recipients.c.wake.is_not(None),
+    postgresql_where=recipients.c.wake.is_not(None),
+)
+
+contents = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("mail", _Number, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+# What the rows above no longer show: earlier attempts, and what operators did.
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("no", _Number, primary_key=True, autoincrement=True),
+    sa.Column("mail", sa.BigInteger, nullable=False, index=True),
+    sa.Column("time", Instant, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("code", sa.SmallInteger, nullable=False),
+    sa.Column("enhanced", sa.Text, nullable=False),
+    sa.Column("reply", sa.Text, nullable=False),
+    sa.Column("next_try", Instant),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+settings_history = sa.Table(
+    "settings_history",
+    metadata,
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", Instant, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("restores", sa.Integer),
+    sa.Column("settings", sa.LargeBinary, nullable=False),  # JSON, as published
+)
+
+
+class StoreThread:
+    """The one thread of a worker that talks to the store; its transactions run one after another."""
+
+    def __init__(self, url: str) -> None:
+        """Raises sqlalchemy.exc.ArgumentError for a URL that is none."""
+        self.engine = open_engine(url)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    async def run(
+        self, function: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function in a transaction of its own; what it raises rolls back and comes out here."""
+
+        def transaction() -> T:
+            started = time.perf_counter()
+            with self.engine.begin() as connection:
+                result = function(connection, *args, **kwargs)
+            metrics.TRANSACTION.labels(function.__name__).observe(time.perf_counter() - started)
+            return result
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, transaction)
+
+    def close(self) -> None:
+        """Wait for the transaction under way and close the store."""
+        self._executor.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for SQLite (WAL, every commit synced, waiting up to 30 s for a lock) or PostgreSQL."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=2)
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA page_size = 32768")  # a 100 KB blob: 112 µs to insert, with 4 KiB pages 199
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA cache_size = -65536")  # 64 MiB
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A transaction that turns from reader to writer can fail at once; one that begins as a writer waits.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Create what is missing; idempotent."""
+    metadata.create_all(connection)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The claim
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A mail that this sender has claimed: its content, and the recipients it was claimed for with their attempts."""
+
+    content: bytes
+    attempts: dict[int, int]  # recipient number → attempt
+
+
+_claim = (
+    sa.update(recipients)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .where(recipients.c.state.in_([int(state) for state in CLAIMABLE]))
+    .values(
+        state=int(State.CLAIMED),
+        since=bindparam("now"),
+        claimed=bindparam("now"),
+        wake=bindparam("lease_end"),
+        worker=bindparam("by"),
+    )
+    .returning(recipients.c.no, recipients.c.mail, recipients.c.attempt)
+)
+
+_read_contents = sa.select(contents.c.mail, contents.c.data).where(
+    contents.c.mail.in_(bindparam("numbers", expanding=True))
+)
+
+_renew = (
+    sa.update(recipients)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .where(recipients.c.state == int(State.CLAIMED))
+    .where(recipients.c.worker == bindparam("by"))
+    .values(wake=bindparam("lease_end"))
+)
+
+
+def claim(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> list[Claimed]:
+    """Claim released recipients for a sender and read their mails' contents.
+
+    Those missing from the result were retracted, replaced, claimed by another or are final: they are not to be sent.
+    """
+    rows = connection.execute(
+        _claim, {"numbers": list(numbers), "now": now, "lease_end": now + CLAIM_LEASE, "by": worker}
+    ).all()
+    attempts: dict[int, dict[int, int]] = {}
+    for number, mail, attempt in rows:
+        attempts.setdefault(mail, {})[number] = attempt
+    if not attempts:
+        return []
+    found = connection.execute(_read_contents, {"numbers": list(attempts)}).all()
+    return [Claimed(data, attempts[mail]) for mail, data in found]
+
+
+def renew_claims(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> None:
+    """Keep claims that take longer than the lease."""
+    connection.execute(_renew, {"numbers": list(numbers), "lease_end": now + CLAIM_LEASE, "by": worker})

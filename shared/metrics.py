@@ -1,0 +1,32 @@
+"""What each worker counts, in Prometheus' names; served on one port per worker, or not at all."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+REGISTRY = CollectorRegistry()
+
+ADMITTED = Counter("pillarbox_mails_admitted_total", "Mails taken into the store", registry=REGISTRY)
+DUPLICATES = Counter("pillarbox_submissions_duplicate_total", "Submissions whose id was known", registry=REGISTRY)
+REJECTED = Counter("pillarbox_submissions_rejected_total", "Submissions refused", registry=REGISTRY)
+RELEASED = Counter("pillarbox_recipients_released_total", "Recipients sent on to a resolver", registry=REGISTRY)
+OUTCOMES = Counter("pillarbox_outcomes_total", "Outcomes taken, by kind", ["outcome"], registry=REGISTRY)
+COMMANDS = Counter("pillarbox_commands_total", "Commands answered", ["command"], registry=REGISTRY)
+DEAD = Counter("pillarbox_dead_letters_total", "Messages put aside as not understood", registry=REGISTRY)
+ROUTED = Counter("pillarbox_recipients_routed_total", "Recipients given a route", registry=REGISTRY)
+UNROUTABLE = Counter("pillarbox_recipients_unroutable_total", "Recipients without a route", registry=REGISTRY)
+CLAIMED = Counter("pillarbox_mails_claimed_total", "Mails claimed in the store", registry=REGISTRY)
+NOT_CLAIMED = Counter(
+    "pillarbox_mails_not_claimed_total", "Mails found retracted, replaced or taken", registry=REGISTRY
+)
+CONNECTIONS = Gauge("pillarbox_smtp_connections", "SMTP connections that are open", registry=REGISTRY)
+REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
+TRANSACTION = Histogram(
+    "pillarbox_store_transaction_seconds", "Time of a store transaction", ["what"], registry=REGISTRY
+)
+
+
+def serve_metrics(port: int | None) -> int | None:
+    """Serve the metrics on a port (0: a free one) and return it; None serves nothing."""
+    if port is None:
+        return None
+    server, _thread = start_http_server(port, registry=REGISTRY)
+    return int(server.server_port)
