@@ -111,6 +111,7 @@ recipients = sa.Table(
 sa.Index(
     "recipients_wake",
     recipients.c.wake,
+    recipients.c.state,  # with it the open recipients are counted from the index alone
     sqlite_where=recipients.c.wake.is_not(None),
     postgresql_where=recipients.c.wake.is_not(None),
 )

@@ -4,7 +4,6 @@ People read and write it as TOML, the wire carries JSON. A document is valid as 
 each refusal names the field, what it got and what it takes.
 """
 
-import difflib
 import re
 import tomllib
 from datetime import datetime
@@ -16,6 +15,7 @@ from msgspec import Meta, Struct
 
 from shared.contracts import Credentials, EventKind, TlsMode
 from shared.durations import Duration
+from shared.refusals import Invalid, explain, split_key
 
 _HOST = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$"
 _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -142,6 +142,7 @@ class Dns(_Group, frozen=True, kw_only=True):
     allow_loopback: Annotated[
         bool, Meta(description="deliver to MX hosts on this machine's loopback addresses (for tests)")
     ] = False
+    mx_port: Annotated[Port, Meta(description="port of MX hosts (another than 25 only for tests)")] = 25
 
 
 class Settings(_Group, frozen=True, kw_only=True):
@@ -175,47 +176,38 @@ class SettingsDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     revision: int | None = None  # given, it counts only as this one: two people's changes can not undo each other
 
 
-class InvalidSettings(ValueError):
-    """A settings document that is refused: which field, and why."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" if field else reason)
-        self.field = field
-        self.reason = reason
-
-
 def parse_document(body: bytes) -> SettingsDocument:
-    """Decode a settings message. Raises InvalidSettings."""
+    """Decode a settings message. Raises Invalid."""
     try:
         return msgspec.json.decode(body, type=SettingsDocument)
     except msgspec.ValidationError as error:
-        raise _explain(error, _decode_leniently(body), SettingsDocument) from error
+        raise explain(error, msgspec.json.decode(body), SettingsDocument) from error
     except msgspec.DecodeError as error:
-        raise InvalidSettings("", f"not a JSON document: {error}") from error
+        raise Invalid("", f"not a JSON document: {error}") from error
 
 
 def parse_settings(document: dict[str, Any]) -> Settings:
-    """Judge a settings document as a whole. Raises InvalidSettings, which names the first field that is wrong."""
+    """Judge a settings document as a whole. Raises Invalid, which names the first field that is wrong."""
     _refuse_plain_passwords(document)
     try:
         settings = msgspec.convert(document, Settings, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
-        raise _explain(error, document, Settings) from error
+        raise explain(error, document, Settings, _decode_duration) from error
     _check_across_fields(settings)
     return settings
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Read the document as people write it. Raises InvalidSettings with line and column."""
+    """Read the document as people write it. Raises Invalid with line and column."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidSettings("", f"not a TOML document: {error}") from error
+        raise Invalid("", f"not a TOML document: {error}") from error
 
 
 def to_document(settings: Settings) -> dict[str, Any]:
     """The settings as plain values for JSON: every field, defaults too."""
-    plain: dict[str, Any] = _without_none(msgspec.to_builtins(settings, enc_hook=_encode_duration))
+    plain: dict[str, Any] = _plain(msgspec.to_builtins(settings, enc_hook=_encode_duration))
     return plain
 
 
@@ -234,7 +226,7 @@ def change(document: dict[str, Any], key: str, value: str) -> dict[str, Any]:
 
     `key` is dotted (`sending.hold`); a part in quotes may hold dots (`routes."example.org".host`). `value` is read
     as a TOML value, and failing that as a plain text, so `10m` needs no quotes. An empty value takes the field away.
-    Raises InvalidSettings when a part of the key is no group.
+    Raises Invalid when a part of the key is no group.
     """
     parts = split_key(key)
     changed: dict[str, Any] = dict(document)
@@ -242,21 +234,13 @@ def change(document: dict[str, Any], key: str, value: str) -> dict[str, Any]:
     for index, part in enumerate(parts[:-1]):
         inner = group.get(part, {})
         if not isinstance(inner, dict):
-            raise InvalidSettings(".".join(parts[: index + 1]), "is a field, not a group of fields")
+            raise Invalid(".".join(parts[: index + 1]), "is a field, not a group of fields")
         group[part] = group = dict(inner)
     if value == "":
         group.pop(parts[-1], None)
     else:
         group[parts[-1]] = _value_of(value)
     return changed
-
-
-def split_key(key: str) -> list[str]:
-    """Split a dotted key; quotes protect dots: `routes."a.example".host` has three parts."""
-    parts = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^."]+)', key)]
-    if not parts:
-        raise InvalidSettings(key, "takes a dotted name such as sending.hold")
-    return parts
 
 
 def limit_of(settings: Settings, names: list[str], now: datetime) -> int:
@@ -290,14 +274,12 @@ def _encode_duration(value: object) -> object:
     raise NotImplementedError(type(value))
 
 
-def _without_none(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
     return value
-
-
-def _decode_leniently(body: bytes) -> Any:
-    return msgspec.json.decode(body)
 
 
 def _refuse_plain_passwords(document: dict[str, Any]) -> None:
@@ -310,7 +292,7 @@ def _refuse_plain_passwords(document: dict[str, Any]) -> None:
         password = auth.get("password") if isinstance(auth, dict) else None
         if isinstance(password, str):
             # The value is not repeated: it is a secret, and refusals are published and logged.
-            raise InvalidSettings(
+            raise Invalid(
                 f"{name}.auth.password",
                 "got a plain text; takes a reference to where the senders find the password, "
                 '{ env = "NAME" } or { file = "/path" }: '
@@ -324,120 +306,14 @@ def _check_across_fields(settings: Settings) -> None:
     ]
     for name, auth in owners:
         if auth is not None and (auth.password.env is None) == (auth.password.file is None):
-            raise InvalidSettings(
+            raise Invalid(
                 f"{name}.auth.password", 'takes either { env = "NAME" } or { file = "/path" }, one of the two'
             )
     if any(ord(character) < 32 for character in settings.identity.reply_to + settings.identity.sender_name):
-        raise InvalidSettings("identity", "reply_to and sender_name take one line without control characters")
+        raise Invalid("identity", "reply_to and sender_name take one line without control characters")
     if settings.identity.reply_to and "@" not in settings.identity.reply_to:
-        raise InvalidSettings(
-            "identity.reply_to", f"got {settings.identity.reply_to!r}; takes an e-mail address or nothing"
-        )
-    for name in settings.routes:
-        if not re.fullmatch(_HOST, name):
-            raise InvalidSettings(f'routes."{name}"', "takes a domain name")
-
-
-_AT = re.compile(r" - at `([^`]*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-
-
-def _explain(error: msgspec.ValidationError, document: Any, root: type) -> InvalidSettings:
-    """Turn msgspec's message into: the field, what it got, what it takes."""
-    message = str(error)
-    at = _AT.search(message)
-    path = at.group(1).removeprefix("$").lstrip(".") if at else ""
-    reason = _AT.sub("", message)
-    field = _name_the_keys(path, document, root)
-    if unknown := _UNKNOWN.match(reason):
-        name = unknown.group(1)
-        return InvalidSettings(f"{field}.{name}".lstrip("."), _unknown_field(name, field, root))
-    if missing := _MISSING.match(reason):
-        return InvalidSettings(f"{field}.{missing.group(1)}".lstrip("."), "is missing")
-    got = _look_up(document, field)
-    return InvalidSettings(field, f"got {_shown(got)}; {_what_it_takes(reason)}")
-
-
-def _what_it_takes(reason: str) -> str:
-    if reason.startswith("takes "):
-        return reason
-    takes = re.sub(r", got .*$", "", reason).replace("Expected ", "takes ").replace("`", "")
-    words = {
-        "str": "a text",
-        "int": "a whole number",
-        "bool": "true or false",
-        "array": "a list",
-        "object": "a group",
-    }
-    takes = re.sub(r"^takes (str|int|bool|array|object)\b", lambda match: f"takes {words[match.group(1)]}", takes)
-    if match := re.match(r"Invalid enum value ('?.*'?)", takes):
-        return f"{match.group(1)} is none of the values it takes"
-    return takes
-
-
-def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else f'"{value}"'
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _unknown_field(name: str, group: str, root: type) -> str:
-    known = _fields_of(root, group)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    return f"there is no such field; {hint}"
-
-
-def _fields_of(root: type, group: str) -> list[str]:
-    """The field names of a group, found by walking the types; empty where the walk leaves them."""
-    kind: Any = msgspec.inspect.type_info(root)
-    for part in split_key(group) if group else []:
-        kind = _struct_in(kind)
-        if isinstance(kind, msgspec.inspect.DictType):
-            kind = kind.value_type
-        elif isinstance(kind, msgspec.inspect.StructType):
-            kind = next((field.type for field in kind.fields if field.name == part), None)
-        else:
-            return []
-    kind = _struct_in(kind)
-    return [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
-
-
-def _struct_in(kind: Any) -> Any:
-    if isinstance(kind, msgspec.inspect.Metadata):
-        return _struct_in(kind.type)
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return next((inner for inner in kind.types if isinstance(_struct_in(inner), msgspec.inspect.StructType)), None)
-    return kind
-
-
-def _name_the_keys(path: str, document: Any, root: type) -> str:
-    """msgspec writes `routes[...].port`, not which route; find the key whose entry is the one refused."""
-    if "[...]" not in path:
-        return path
-    before, _, after = path.partition("[...]")
-    mapping = _look_up(document, before.rstrip("."))
-    if not isinstance(mapping, dict):
-        return path
-    for key, value in mapping.items():
-        try:
-            msgspec.convert({**_nested(before, {key: value})}, root, dec_hook=_decode_duration)
-        except msgspec.ValidationError:
-            return f'{before}."{key}"{after}'
-    return path
-
-
-def _nested(path: str, value: Any) -> dict[str, Any]:
-    for part in reversed(split_key(path)):
-        value = {part: value}
-    return dict(value)
-
-
-def _look_up(document: Any, field: str) -> Any:
-    value = document
-    for part in split_key(field) if field else []:
-        name, _, index = part.partition("[")
-        value = value.get(name) if isinstance(value, dict) else None
-        if index and isinstance(value, list):
-            value = value[int(index.rstrip("]"))]
-    return value
+        raise Invalid("identity.reply_to", f"got {settings.identity.reply_to!r}; takes an e-mail address or nothing")
+    for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
+        for name in names:
+            if not re.fullmatch(_HOST, name) or name != name.lower():
+                raise Invalid(f'{group}."{name}"', "takes a domain name, in lower case, letters of ASCII")

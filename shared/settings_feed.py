@@ -10,7 +10,8 @@ import structlog
 
 from shared import metrics
 from shared.broker import Broker, Consumer, Delivery
-from shared.settings import InvalidSettings, Settings, SettingsDocument, parse_document, parse_settings
+from shared.refusals import Invalid
+from shared.settings import Settings, SettingsDocument, parse_document, parse_settings
 from shared.topology import SETTINGS
 
 log = structlog.get_logger()
@@ -76,6 +77,11 @@ class SettingsFeed:
         """Begin to read the stream."""
         self._consumer = self._broker.consume(SETTINGS, 100, arguments=self._where)
 
+    async def subscribed(self) -> None:
+        """Wait until the broker has accepted the subscription."""
+        assert self._consumer is not None
+        await self._consumer.subscribed()
+
     async def first(self) -> InForce:
         """Wait for the settings."""
         await self._arrived.wait()
@@ -109,13 +115,13 @@ class SettingsFeed:
             document = parse_document(delivery.body)
             author = document.author
             if document.revision not in (None, delivery.offset):
-                raise InvalidSettings(
+                raise Invalid(
                     "revision",
                     f"got {document.revision}, but it came as {delivery.offset}: somebody else changed the settings "
                     "meanwhile; look at theirs and try again",
                 )
             settings = parse_settings(document.settings)
-        except InvalidSettings as refused:
+        except Invalid as refused:
             log.warning(
                 "settings_rejected",
                 revision=delivery.offset,

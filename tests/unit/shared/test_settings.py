@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contracts import TlsMode
+from shared.refusals import Invalid
 from shared.settings import (
-    InvalidSettings,
     Settings,
     change,
     limit_of,
@@ -63,10 +63,12 @@ def test_people_write_toml_and_get_it_back():
         ({"identity": {"helo_name": "under_score"}}, "identity.helo_name", ['got "under_score"']),
         ({"retry": {"schedule": ["5m", "x"]}}, "retry.schedule[1]", ['got "x"', "takes a duration"]),
         ({"events": ["delivred"]}, "events[0]", ['got "delivred"']),
+        ({"routes": {"A.example": {"host": "ok"}}}, 'routes."A.example"', ["in lower case"]),
+        ({"limits": {"sites": {"MX.example": {"connections": 1}}}}, 'limits.sites."MX.example"', ["in lower case"]),
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_field_what_it_got_and_what_it_takes(document, field, says):
-    with pytest.raises(InvalidSettings) as refused:
+    with pytest.raises(Invalid) as refused:
         parse_settings(document)
     assert refused.value.field == field
     for words in says:
@@ -78,7 +80,7 @@ def test_a_plain_password_is_refused_and_not_repeated(group):
     owner = group.get("relay", None)
     owner = group["routes"]["a.example"] if owner is None else owner
     owner["auth"] = {"user": "u", "password": "hunter2"}
-    with pytest.raises(InvalidSettings, match="takes a reference") as refused:
+    with pytest.raises(Invalid, match="takes a reference") as refused:
         parse_settings(group)
     assert refused.value.field.endswith("auth.password")
     assert "hunter2" not in str(refused.value)
@@ -86,7 +88,7 @@ def test_a_plain_password_is_refused_and_not_repeated(group):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"settings": 3}', b'{"setings": {}}', b"\xff"])
 def test_a_message_that_is_no_document_is_refused(body):
-    with pytest.raises(InvalidSettings):
+    with pytest.raises(Invalid):
         parse_document(body)
 
 
@@ -128,10 +130,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 )
 def test_a_site_may_have_its_own_limit_for_a_time(names, now, expected):
     settings = parse_settings(
-        {
-            "limits": {
-                "sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}
-            }
-        }
+        {"limits": {"sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}}}
     )
     assert limit_of(settings, names, now) == expected

@@ -1,0 +1,1 @@
+"""The scheduler: owns the truth about every mail."""

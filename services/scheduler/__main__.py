@@ -1,0 +1,58 @@
+"""`python -m services.scheduler`: the parts of the scheduler, handed to each other, and run."""
+
+import asyncio
+
+from services.scheduler.alarm import Alarm
+from services.scheduler.announce import Announcer
+from services.scheduler.control import ControlDesk
+from services.scheduler.housekeeping import Housekeeper
+from services.scheduler.intake import Intake
+from services.scheduler.outcome_desk import OutcomeDesk
+from services.scheduler.release import Releaser
+from services.scheduler.settings_keeper import SettingsKeeper
+from shared.broker import Broker
+from shared.environment import Environment
+from shared.mail_store import StoreThread, create_tables
+from shared.settings_feed import SettingsFeed
+from shared.topology import CONTROL, OUTCOME, SUBMIT
+from shared.worker import run, run_until
+
+# Twice what one transaction takes, so that the next batch arrives while this one is written.
+_PREFETCH = 400
+
+
+async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
+    """Build the parts and run their loops until asked to stop."""
+    thread = StoreThread(environment.store_url)
+    await thread.run(create_tables)
+    keeper = SettingsKeeper(thread, broker.publisher)
+    feed = SettingsFeed(broker, on_change=keeper.on_change, on_reject=keeper.on_reject)
+    announcer = Announcer(broker.publisher, feed)
+    housekeeper = Housekeeper(thread, feed)
+    alarm = Alarm()
+    outcomes = OutcomeDesk(thread, broker.publisher, feed, announcer, alarm, housekeeper.final)
+    releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm)
+    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm)
+    control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper)
+
+    async def after_settings() -> None:
+        await feed.first()
+        await run_until(
+            stop,
+            intake.loop(broker.consume(SUBMIT, _PREFETCH)),
+            outcomes.loop(broker.consume(OUTCOME, _PREFETCH)),
+            control.loop(broker.consume(CONTROL, 10)),
+            releaser.release_loop(),
+            releaser.mark_loop(),
+            housekeeper.sweep_loop(),
+            housekeeper.purge_loop(),
+            keeper.note_loop(announcer),
+        )
+
+    feed.subscribe()
+    await run_until(stop, feed.follow(), keeper.fill_an_empty_stream(feed.subscribed()), after_settings())
+    thread.close()
+
+
+if __name__ == "__main__":
+    run("scheduler", serve)

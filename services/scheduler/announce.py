@@ -1,0 +1,49 @@
+"""Events, published after the commit that made them true."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from services.scheduler.outcomes import key_of
+from shared.broker import Message, Properties, Publisher
+from shared.contracts import Event, EventKind, Rejected
+from shared.refusals import Invalid
+from shared.settings_feed import SettingsFeed
+from shared.topology import EVENTS
+
+_PROPERTIES = Properties(content_type="application/json")
+_encoder = msgspec.json.Encoder()
+
+
+class Announcer:
+    """Publishes the kinds of events that the settings name."""
+
+    def __init__(self, publisher: Publisher, feed: SettingsFeed) -> None:
+        self._publisher = publisher
+        self._feed = feed
+
+    def wanted(self, kind: EventKind) -> bool:
+        """Whether anybody is told of this kind; ask before building many."""
+        return kind in self._feed.settings.events
+
+    @property
+    def revision(self) -> int:
+        """The settings revision in force."""
+        return self._feed.revision
+
+    async def announce(self, events: Iterable[Event]) -> None:
+        """Publish and wait for the confirms. Nobody may be listening: these alone are not mandatory."""
+        kinds = self._feed.settings.events
+        await self._publisher.publish([_message(event) for event in events if event.__struct_config__.tag in kinds])
+
+
+def _message(event: Event) -> Message:
+    address = getattr(event, "recipient", "") or next(iter(getattr(event, "recipients", ())), "")
+    kind = str(event.__struct_config__.tag)
+    return Message(EVENTS, key_of(kind, address), _encoder.encode(event), _PROPERTIES, mandatory=False)
+
+
+def rejected(mail: str, refused: Invalid, now: datetime) -> Rejected:
+    """The event that answers a submission which was refused."""
+    return Rejected(mail=mail, time=now, field=refused.field, reason=refused.reason)

@@ -1,0 +1,231 @@
+"""Control commands: each is carried out in one transaction and answered, whatever it was."""
+
+from datetime import UTC, datetime
+from typing import assert_never
+
+import msgspec
+import structlog
+
+from services.scheduler import inquiry, recall
+from services.scheduler.admission import draft, mail_id, wishes_of
+from services.scheduler.alarm import Alarm
+from services.scheduler.announce import Announcer
+from services.scheduler.compose import compose
+from services.scheduler.composed import Draft
+from services.scheduler.housekeeping import Housekeeper
+from services.scheduler.release import Releaser
+from services.scheduler.settings_keeper import SettingsKeeper
+from shared import metrics
+from shared.addresses import check_spec
+from shared.broker import Consumer, Delivery, Message, Properties, Publisher
+from shared.contracts import (
+    Answer,
+    Command,
+    ListAnswer,
+    ListMails,
+    Refusal,
+    Release,
+    ReleaseAnswer,
+    Replace,
+    ReplaceAnswer,
+    Replaced,
+    ReplaceResult,
+    Retract,
+    RetractAnswer,
+    RetractedEvent,
+    Selector,
+    SettingsAnswer,
+    Show,
+    ShowAnswer,
+    ShowSettings,
+    Stats,
+    StatsAnswer,
+)
+from shared.durations import Duration
+from shared.mail_store import StoreThread
+from shared.refusals import Invalid, explain
+from shared.settings_feed import SettingsFeed
+
+log = structlog.get_logger()
+
+_JSON = "application/json"
+
+
+class ControlDesk:
+    """Answers operators and clients."""
+
+    def __init__(
+        self,
+        thread: StoreThread,
+        publisher: Publisher,
+        feed: SettingsFeed,
+        announcer: Announcer,
+        releaser: Releaser,
+        alarm: Alarm,
+        housekeeper: Housekeeper,
+        keeper: SettingsKeeper,
+    ) -> None:
+        self._thread = thread
+        self._publisher = publisher
+        self._feed = feed
+        self._announcer = announcer
+        self._releaser = releaser
+        self._alarm = alarm
+        self._housekeeper = housekeeper
+        self._keeper = keeper
+
+    async def loop(self, consumer: Consumer) -> None:
+        """Take commands, for ever, one after another."""
+        while True:
+            for delivery in await consumer.batch(10):
+                answer = await self._answer(delivery)
+                await self._reply(delivery, answer)
+                consumer.ack([delivery])
+
+    async def _answer(self, delivery: Delivery) -> Answer:
+        try:
+            command = parse_command(delivery.body)
+            metrics.COMMANDS.labels(type(command).__name__.lower()).inc()
+            return await self._carry_out(command)
+        except Invalid as refused:
+            log.warning("command_refused", field=refused.field, reason=refused.reason, next="answered")
+            return Refusal(field=refused.field, reason=refused.reason)
+
+    async def _reply(self, delivery: Delivery, answer: Answer) -> None:
+        if not delivery.properties.reply_to:
+            return
+        properties = Properties(content_type=_JSON, correlation_id=delivery.properties.correlation_id)
+        message = Message("", delivery.properties.reply_to, msgspec.json.encode(answer), properties)
+        for refusal in await self._publisher.publish([message]):
+            log.info("answer_not_delivered", reason=refusal.reason, next="none")
+
+    async def _carry_out(self, command: Command) -> Answer:
+        now = datetime.now(UTC)
+        match command:
+            case Retract():
+                return await self._retract(command, now)
+            case Release():
+                return await self._release(command, now)
+            case Replace():
+                return await self._replace(command, now)
+            case Show():
+                return ShowAnswer(mail=await self._thread.run(inquiry.show, command.id, now))
+            case ListMails():
+                condition = recall.chosen(command)
+                lines, following = await self._thread.run(inquiry.list_mails, command, condition)
+                return ListAnswer(mails=lines, next=following)
+            case Stats():
+                states = await self._thread.run(inquiry.count_states)
+                return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision)
+            case ShowSettings():
+                return await self._settings(command)
+            case never:
+                assert_never(never)
+
+    async def _retract(self, command: Retract, now: datetime) -> Answer:
+        _check_selector(command)
+        done = await self._thread.run(recall.retract, command, now, self._feed.revision)
+        for mail, _, recipient in done.taken_back:
+            log.info("retracted", mail=mail, recipient=recipient)
+        self._housekeeper.final(done.mail_numbers)
+        await self._announcer.announce(
+            RetractedEvent(mail=mail, batch=batch, time=now, revision=self._feed.revision, recipient=recipient)
+            for mail, batch, recipient in done.taken_back
+        )
+        return RetractAnswer(mails=done.mails, counts=done.counts)
+
+    async def _release(self, command: Release, now: datetime) -> Answer:
+        _check_selector(command)
+        done = await self._thread.run(recall.release, command, now, self._feed.revision)
+        self._alarm.set_for(now)
+        return ReleaseAnswer(mails=done.mails, released=done.released)
+
+    async def _replace(self, command: Replace, now: datetime) -> Answer:
+        settings = self._feed.settings
+        mail = mail_id(Properties(message_id=command.id))
+        try:
+            composed = compose(command.submission, mail, settings.identity, now)
+            new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, "")
+        except Invalid as refused:
+            raise Invalid(f"submission.{refused.field}".rstrip("."), refused.reason) from refused
+        done = await self._thread.run(recall.replace, mail, new)
+        if done.result is ReplaceResult.REPLACED:
+            await self._after_replace(new, done)
+        return ReplaceAnswer(id=mail, result=done.result, detail=done.detail)
+
+    async def _after_replace(self, new: Draft, done: recall.Replacement) -> None:
+        log.info("replaced", mail=new.id, due=new.due)
+        self._alarm.set_for(new.due)
+        if done.leaving is not None:
+            await self._releaser.send([done.leaving])
+        await self._announcer.announce(
+            [
+                Replaced(
+                    mail=new.id,
+                    batch=new.batch,
+                    time=new.admitted,
+                    revision=new.revision,
+                    recipients=list(new.composed.recipients),
+                    until=new.due,
+                )
+            ]
+        )
+
+    async def _settings(self, command: ShowSettings) -> Answer:
+        history = await self._thread.run(inquiry.settings_versions, None, command.history) if command.history else []
+        current = self._keeper.current
+        if command.revision is not None:
+            found = await self._thread.run(inquiry.settings_versions, command.revision, 1)
+            current = found[0] if found else None
+        return SettingsAnswer(current=current, history=history, next_revision=self._keeper.next_revision)
+
+
+def parse_command(body: bytes) -> Command:
+    """Decode a command. Raises Invalid, which names the field."""
+    try:
+        command: Command = msgspec.json.decode(body, type=Command, dec_hook=_decode_duration)
+    except msgspec.ValidationError as error:
+        raise _explain(error, body) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("", f"not JSON: {error}") from error
+    return command
+
+
+def _explain(error: msgspec.ValidationError, body: bytes) -> Invalid:
+    document = msgspec.json.decode(body)
+    kinds = {kind.__struct_config__.tag: kind for kind in Command.__args__}
+    said = document.get("command") if isinstance(document, dict) else None
+    if said not in kinds:
+        return Invalid("command", f"got {said!r}; takes one of {', '.join(sorted(map(str, kinds)))}")
+    return explain(error, document, kinds[said], _decode_duration)
+
+
+def _decode_duration(kind: type, value: object) -> object:
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(kind)
+
+
+def _check_selector(selector: Selector) -> None:
+    if not (selector.id or selector.batch or selector.recipient):
+        raise Invalid("", "takes at least one of id, batch and recipient")
+    if selector.recipient:
+        try:
+            check_spec(selector.recipient)
+        except ValueError as error:
+            raise Invalid("recipient", str(error)) from error
+
+
+def totals() -> dict[str, int]:
+    """What went through since this scheduler's start, from its metrics."""
+    counted = {
+        "admitted": metrics.ADMITTED,
+        "duplicates": metrics.DUPLICATES,
+        "rejected": metrics.REJECTED,
+        "released": metrics.RELEASED,
+    }
+    values = {name: int(next(iter(counter.collect())).samples[0].value) for name, counter in counted.items()}
+    for sample in next(iter(metrics.OUTCOMES.collect())).samples:
+        if sample.name.endswith("_total"):
+            values[sample.labels["outcome"]] = int(sample.value)
+    return values

@@ -1,0 +1,166 @@
+"""A finished message (message/rfc822) is taken as it is: trace header in front, what is missing added, Bcc removed."""
+
+import re
+import socket
+from collections.abc import Mapping
+from datetime import datetime
+from email.header import decode_header, make_header
+from typing import Any
+
+import msgspec
+
+from services.scheduler.composed import Composed
+from services.scheduler.headers import address_line, date_line, message_id_line, received_line
+from shared.addresses import Address, check_spec, domain_of, parse_addresses
+from shared.refusals import Invalid
+from shared.settings import Identity
+
+_BARE = re.compile(rb"\r\n|\r|\n")
+_MAX_LINE = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6
+_LONG_LINE = re.compile(rb"[^\r]{%d,}" % (_MAX_LINE + 1))
+_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_LOOP = 100  # Received headers, RFC 5321 section 6.3
+
+
+class _Field(msgspec.Struct, frozen=True):
+    name: str  # lower case
+    raw: bytes  # with its CRLFs
+
+    @property
+    def value(self) -> str:
+        return self.raw.partition(b":")[2].decode("utf-8", "replace").replace("\r\n", "").strip()
+
+
+def take_finished(body: bytes, headers: Mapping[str, Any], mail: str, identity: Identity, now: datetime) -> Composed:
+    """Check a finished message and complete it. Raises Invalid, which names the header or the AMQP header."""
+    fields, rest = _split(_with_crlf(body))
+    sender = _from(fields)
+    reverse_path, recipients = _envelope(fields, headers)
+    if sum(field.name == "received" for field in fields) >= _LOOP:
+        raise Invalid("Received", f"the message has passed {_LOOP} hosts and more: it goes in a circle")
+    kept = [_named(field, sender, identity) for field in fields if field.name != "bcc"]
+    head = received_line(mail, _host(identity), now).encode() + b"".join(kept)
+    head += _missing(fields, sender, mail, identity, now)
+    return Composed(
+        reverse_path=reverse_path,
+        recipients=recipients,
+        content=head + b"\r\n" + rest,
+        subject=_decoded(next((field.value for field in fields if field.name == "subject"), ""))[:200],
+        smtputf8=not head.isascii() and _is_utf8(head),
+    )
+
+
+def _with_crlf(body: bytes) -> bytes:
+    """Line ends are put right here, before anything is signed: a bare one could end the data early for somebody."""
+    if not body.count(b"\r") == body.count(b"\n") == body.count(b"\r\n"):
+        body = _BARE.sub(b"\r\n", body)
+    if not body.endswith(b"\r\n"):
+        body += b"\r\n"
+    if b"\0" in body:
+        raise Invalid("content", "has a NUL octet; encode the part in base64")
+    if found := _LONG_LINE.search(body):
+        line = body.count(b"\n", 0, found.start()) + 1
+        raise Invalid("content", f"line {line} has over {_MAX_LINE} octets; encode the part as quoted-printable")
+    return body
+
+
+def _split(body: bytes) -> tuple[list[_Field], bytes]:
+    head, _, rest = (b"\r\n" + body).partition(b"\r\n\r\n")
+    fields: list[_Field] = []
+    for number, line in enumerate(head.split(b"\r\n")[1:], start=1):
+        if line[:1] in (b" ", b"\t") and fields:
+            fields[-1] = _Field(fields[-1].name, fields[-1].raw + line + b"\r\n")
+        elif match := _NAME.match(line):
+            fields.append(_Field(match.group(1).decode().lower(), line + b"\r\n"))
+        else:
+            raise Invalid("content", f"line {number} is no header: {line[:60].decode('ascii', 'backslashreplace')!r}")
+    return fields, rest
+
+
+def _from(fields: list[_Field]) -> Address:
+    found = [field for field in fields if field.name == "from"]
+    if len(found) != 1:
+        raise Invalid("From", f"the message has {len(found) or 'no'} From headers; takes exactly one (RFC 5322)")
+    addresses = _header_addresses("From", found[0])
+    if not addresses:
+        raise Invalid("From", "is empty; takes an e-mail address")
+    return addresses[0]
+
+
+def _envelope(fields: list[_Field], headers: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    return _reverse_path(fields, headers.get("mail-from")), _recipients(fields, headers.get("rcpt-to"))
+
+
+def _reverse_path(fields: list[_Field], given: Any) -> str:
+    if given is None:
+        source = next(field for name in ("sender", "from") for field in fields if field.name == name)
+        return _header_addresses(source.name.title(), source)[0].spec
+    if not isinstance(given, str):
+        raise Invalid("mail-from", f"got {type(given).__name__}; takes an address, or an empty text for the null one")
+    text = given.strip().removeprefix("<").removesuffix(">")
+    return _checked("mail-from", text) if text else ""
+
+
+def _recipients(fields: list[_Field], given: Any) -> tuple[str, ...]:
+    if given is None:
+        named = [field for field in fields if field.name in ("to", "cc", "bcc")]
+        found = [address.spec for field in named for address in _header_addresses(field.name.title(), field)]
+        return tuple(dict.fromkeys(found))
+    texts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise Invalid("rcpt-to", f"got {type(given).__name__}; takes addresses, in a list or separated by commas")
+    bare = [text.strip().removeprefix("<").removesuffix(">") for text in texts]
+    return tuple(dict.fromkeys(_checked("rcpt-to", text) for text in bare if text))
+
+
+def _checked(field: str, text: str) -> str:
+    try:
+        return check_spec(text)
+    except ValueError as error:
+        raise Invalid(field, str(error)) from error
+
+
+def _header_addresses(name: str, field: _Field) -> list[Address]:
+    if re.fullmatch(r"[^<>@,]*:\s*;", field.value):  # an empty group: undisclosed-recipients:;
+        return []
+    try:
+        return parse_addresses(field.value.replace("\t", " "))
+    except ValueError as error:
+        raise Invalid(name, str(error)) from error
+
+
+def _named(field: _Field, sender: Address, identity: Identity) -> bytes:
+    if field.name == "from" and not sender.name and identity.sender_name:
+        return address_line("From", [Address(identity.sender_name, sender.spec)]).encode()
+    return field.raw
+
+
+def _missing(fields: list[_Field], sender: Address, mail: str, identity: Identity, now: datetime) -> bytes:
+    names = {field.name for field in fields}
+    added = ""
+    if "date" not in names:
+        added += date_line(now)
+    if "message-id" not in names:
+        added += message_id_line(mail, domain_of(sender.spec))
+    if "reply-to" not in names and identity.reply_to:
+        added += address_line("Reply-To", parse_addresses(identity.reply_to))
+    return added.encode()
+
+
+def _host(identity: Identity) -> str:
+    return identity.helo_name if identity.helo_name != "auto" else socket.gethostname()
+
+
+def _decoded(text: str) -> str:
+    try:
+        return str(make_header(decode_header(text)))
+    except (ValueError, LookupError):  # encoded badly, or in a character set nobody knows: only a list shows it
+        return text
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,247 @@
+"""Where is my mail? Functions of an open transaction that read."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from shared.contracts import (
+    ListMails,
+    MailLine,
+    RecipientState,
+    SettingsVersion,
+    StateName,
+    Step,
+    Story,
+)
+from shared.mail_store import State, contents, history, mails, recipients, settings_history
+
+
+def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
+    """The whole story of one mail; None for an unknown id."""
+    row = connection.execute(sa.select(mails).where(mails.c.id == mail)).first()
+    if row is None:
+        return None
+    of = connection.execute(sa.select(recipients).where(recipients.c.mail == row.no).order_by(recipients.c.no)).all()
+    earlier = connection.execute(sa.select(history).where(history.c.mail == row.no).order_by(history.c.no)).all()
+    return Story(
+        id=row.id,
+        batch=row.batch,
+        sender=row.reverse_path,
+        subject=row.subject,
+        size=row.size,
+        priority="urgent" if row.urgent else "normal",
+        submitted_by=row.submitted_by,
+        admitted=row.admitted,
+        give_up=row.give_up,
+        recipients=[_recipient_state(each) for each in of],
+        waits=[sentence for each in of if (sentence := why_it_waits(each, row.held_by, now))],
+        steps=_steps(row, of, earlier),
+    )
+
+
+def why_it_waits(recipient: Any, held_by: str, now: datetime) -> str:
+    """A sentence that says what a recipient's copy waits for; "" for a final one."""
+    until = f"until {_when(recipient.wake)}" if recipient.wake else ""
+    match State(recipient.state):
+        case State.HELD:
+            why = f"held {until} by {held_by}"
+        case State.RELEASING:
+            why = f"being handed to a resolver since {_when(recipient.since)}; if that was lost, again at " + _when(
+                recipient.wake
+            )
+        case State.RELEASED:
+            why = f"on its way to a sender since {_when(recipient.since)}: in a lane, behind other mail of its site"
+        case State.CLAIMED:
+            why = f"{recipient.worker} is sending it since {_when(recipient.claimed)}"
+        case State.DEFERRED if recipient.code == 0:
+            why = f"set aside {until}: {recipient.reply}"
+        case State.DEFERRED:
+            said = f"{recipient.host} said" if recipient.host else "the reason was"
+            reply = f"{recipient.code} {recipient.enhanced} {recipient.reply}".replace("\n", " ")
+            why = f"deferred; {said}: {reply}; attempt {recipient.attempt} follows at {_when(recipient.wake)}"
+        case _:
+            return ""
+    return f"{recipient.address}: {why}"
+
+
+def list_mails(connection: sa.Connection, command: ListMails, condition: Any) -> tuple[list[MailLine], int | None]:
+    """A page of mails, newest first, and where the next one begins."""
+    chosen = sa.select(recipients.c.mail).join_from(recipients, mails, recipients.c.mail == mails.c.no)
+    chosen = chosen.where(condition)
+    if command.state is not None:
+        chosen = chosen.where(recipients.c.state == int(State[command.state.upper()]))
+    if command.before is not None:
+        chosen = chosen.where(recipients.c.mail < command.before)
+    numbers = connection.execute(
+        chosen.distinct().order_by(recipients.c.mail.desc()).limit(command.limit)
+    ).scalars().all()  # fmt: skip
+    if not numbers:
+        return [], None
+    rows = connection.execute(sa.select(mails).where(mails.c.no.in_(numbers)).order_by(mails.c.no.desc())).all()
+    states = recipient_states(connection, list(numbers))
+    lines = [
+        MailLine(
+            id=row.id,
+            batch=row.batch,
+            sender=row.reverse_path,
+            subject=row.subject,
+            size=row.size,
+            admitted=row.admitted,
+            recipients=states[row.no],
+        )
+        for row in rows
+    ]
+    return lines, numbers[-1] if len(numbers) == command.limit else None
+
+
+def recipient_states(
+    connection: sa.Connection, mail_numbers: Sequence[int], only: Sequence[int] | None = None
+) -> dict[int, list[RecipientState]]:
+    """The recipients of mails, by mail number; only those numbered, where that is given."""
+    found: dict[int, list[RecipientState]] = {number: [] for number in mail_numbers}
+    wanted = None if only is None else set(only)
+    for row in connection.execute(
+        sa.select(recipients).where(recipients.c.mail.in_(list(mail_numbers))).order_by(recipients.c.no)
+    ):
+        if wanted is None or row.no in wanted:
+            found[row.mail].append(_recipient_state(row))
+    return found
+
+
+def count_states(connection: sa.Connection) -> dict[str, int]:
+    """Open recipients per state; final ones are not counted, there may be millions."""
+    rows = connection.execute(
+        sa.select(recipients.c.state, sa.func.count())
+        .where(recipients.c.wake.is_not(None))
+        .group_by(recipients.c.state)
+    )
+    counts = {State(state).name.lower(): count for state, count in rows}
+    return {name: counts.get(name, 0) for name in ("held", "releasing", "released", "claimed", "deferred")}
+
+
+def content_of(connection: sa.Connection, mail: str) -> bytes | None:
+    """The content of a mail, as long as it is kept."""
+    found: bytes | None = connection.execute(
+        sa.select(contents.c.data).join_from(contents, mails, contents.c.mail == mails.c.no).where(mails.c.id == mail)
+    ).scalar()
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Settings
+
+
+def keep_settings(connection: sa.Connection, version: SettingsVersion) -> None:
+    """Copy an accepted document into the store; one that is there already (read again at a start) stays."""
+    known = connection.execute(
+        sa.select(settings_history.c.revision).where(settings_history.c.revision == version.revision)
+    ).first()
+    if known is None:
+        connection.execute(
+            sa.insert(settings_history).values(
+                revision=version.revision,
+                time=version.time,
+                author=version.author,
+                comment=version.comment,
+                restores=version.restores,
+                settings=msgspec.json.encode(version.settings),
+            )
+        )
+
+
+def settings_versions(connection: sa.Connection, revision: int | None, most: int) -> list[SettingsVersion]:
+    """Settings documents, newest first: that of a revision, or the last ones."""
+    query = sa.select(settings_history).order_by(settings_history.c.revision.desc()).limit(most)
+    if revision is not None:
+        query = query.where(settings_history.c.revision == revision)
+    return [
+        SettingsVersion(
+            revision=row.revision,
+            time=row.time,
+            author=row.author,
+            comment=row.comment,
+            settings=msgspec.json.decode(row.settings),
+            restores=row.restores,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _recipient_state(row: Any) -> RecipientState:
+    state = State(row.state)
+    return RecipientState(
+        address=row.address,
+        state=cast(StateName, state.name.lower()),
+        since=row.since,
+        attempt=row.attempt,
+        next_try=row.wake if state in (State.HELD, State.DEFERRED) else None,
+        worker=row.worker,
+        host=row.host,
+        code=row.code,
+        enhanced=row.enhanced,
+        reply=row.reply,
+        in_doubt=row.in_doubt,
+    )
+
+
+def _steps(mail: Any, of: Sequence[Any], earlier: Sequence[Any]) -> list[Step]:
+    steps = [Step(time=mail.admitted, what="admitted", revision=mail.revision, detail=f"held by {mail.held_by}")]
+    if mail.retracted_before_arrival:
+        steps = [Step(time=mail.admitted, what="retracted", detail="before it arrived", revision=mail.revision)]
+    steps += [
+        Step(
+            time=row.time,
+            what=row.what,
+            recipient=row.recipient,
+            attempt=row.attempt,
+            revision=row.revision,
+            worker=row.worker,
+            host=row.host,
+            code=row.code,
+            enhanced=row.enhanced,
+            reply=row.reply,
+            next_try=row.next_try,
+            detail=row.detail,
+        )
+        for row in earlier
+    ]
+    for row in of:
+        steps += _latest_attempt(row)
+    return sorted(steps, key=lambda step: step.time)
+
+
+def _latest_attempt(row: Any) -> list[Step]:
+    """The steps that the recipient's row itself tells of; those of earlier attempts stand in the history."""
+    state, steps = State(row.state), []
+    if row.released is not None and state is not State.DEFERRED:
+        steps.append(Step(time=row.released, what="released", recipient=row.address, attempt=row.attempt))
+    if row.claimed is not None and state in (State.CLAIMED, State.DELIVERED, State.BOUNCED):
+        steps.append(
+            Step(time=row.claimed, what="claimed", recipient=row.address, attempt=row.attempt, worker=row.worker)
+        )
+    if state in (State.DELIVERED, State.BOUNCED, State.RETRACTED):
+        steps.append(
+            Step(
+                time=row.since,
+                what=state.name.lower(),
+                recipient=row.address,
+                attempt=row.attempt,
+                revision=row.revision,
+                worker=row.worker,
+                host=row.host,
+                code=row.code,
+                enhanced=row.enhanced,
+                reply=row.reply,
+            )
+        )
+    return steps
+
+
+def _when(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

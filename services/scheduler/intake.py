@@ -1,0 +1,134 @@
+"""The intake: submissions in batches, each admitted in one transaction or put aside with the reason."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from services.scheduler import store
+from services.scheduler.admission import admit
+from services.scheduler.alarm import Alarm
+from services.scheduler.announce import Announcer, rejected
+from services.scheduler.composed import Draft
+from services.scheduler.release import Releaser
+from services.scheduler.store import Admission
+from shared import metrics
+from shared.broker import Consumer, Delivery, Publisher
+from shared.contracts import Accepted, Event, EventKind, Held, RetractedEvent
+from shared.dead import dead_letter
+from shared.mail_store import StoreThread
+from shared.refusals import Invalid
+from shared.settings_feed import SettingsFeed
+from shared.topology import SUBMIT
+
+log = structlog.get_logger()
+
+_MOST = 200  # mails in one transaction
+_LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
+
+
+class Intake:
+    """Makes mails of submissions."""
+
+    def __init__(
+        self,
+        thread: StoreThread,
+        publisher: Publisher,
+        feed: SettingsFeed,
+        announcer: Announcer,
+        releaser: Releaser,
+        alarm: Alarm,
+    ) -> None:
+        self._thread = thread
+        self._publisher = publisher
+        self._feed = feed
+        self._announcer = announcer
+        self._releaser = releaser
+        self._alarm = alarm
+
+    async def loop(self, consumer: Consumer) -> None:
+        """Take submissions, for ever."""
+        while True:
+            deliveries = await consumer.batch(_MOST, _LINGER_S)
+            await self._take(deliveries)
+            # Ack after the commit: a crash before it repeats the submissions, and their ids are known then.
+            consumer.ack(deliveries)
+
+    async def _take(self, deliveries: Sequence[Delivery]) -> None:
+        now, drafts = datetime.now(UTC), []
+        for delivery in deliveries:
+            try:
+                drafts.append(admit(delivery.body, delivery.properties, self._feed.settings, self._feed.revision, now))
+            except Invalid as refused:
+                await self._refuse(delivery, refused)
+        if not drafts:
+            return
+        admission = await self._thread.run(store.admit, drafts)
+        _log(admission)
+        await self._releaser.send([mail.leaving for mail in admission.admitted if _goes_at_once(mail.draft)])
+        held = [mail.draft.due for mail in admission.admitted if not _goes_at_once(mail.draft)]
+        if held:
+            self._alarm.set_for(min(held))
+        await self._announcer.announce(_events(admission, self._announcer.wanted))
+
+    async def _refuse(self, delivery: Delivery, refused: Invalid) -> None:
+        mail = delivery.properties.message_id or ""
+        metrics.REJECTED.inc()
+        log.warning("rejected", mail=mail, field=refused.field, reason=refused.reason, next="dead_letter")
+        await self._publisher.publish([dead_letter(delivery, SUBMIT, str(refused))])
+        await self._announcer.announce([rejected(mail, refused, datetime.now(UTC))])
+
+
+def _goes_at_once(draft: Draft) -> bool:
+    return draft.due <= draft.admitted
+
+
+def _log(admission: Admission) -> None:
+    metrics.ADMITTED.inc(len(admission.admitted))
+    metrics.DUPLICATES.inc(len(admission.duplicates))
+    for mail in admission.admitted:
+        draft = mail.draft
+        log.info(
+            "admitted", mail=draft.id, recipients=len(mail.recipients), size=len(draft.composed.content), due=draft.due
+        )
+    for draft in admission.duplicates:
+        log.info("duplicate", mail=draft.id, next="the_first_stands")
+    for draft in admission.retracted:
+        log.info("retracted_on_arrival", mail=draft.id)
+
+
+def _events(admission: Admission, wanted: Callable[[EventKind], bool]) -> list[Event]:
+    events: list[Event] = []
+    if wanted("accepted"):
+        events += [_accepted(mail.draft, False) for mail in admission.admitted]
+        events += [_accepted(draft, True) for draft in admission.duplicates]
+    if wanted("held"):
+        events += [_held(mail.draft) for mail in admission.admitted if not _goes_at_once(mail.draft)]
+    for draft in admission.retracted:
+        events += [
+            RetractedEvent(mail=draft.id, batch=draft.batch, time=draft.admitted, revision=draft.revision, recipient=to)
+            for to in draft.composed.recipients
+        ]
+    return events
+
+
+def _accepted(draft: Draft, duplicate: bool) -> Accepted:
+    return Accepted(
+        mail=draft.id,
+        batch=draft.batch,
+        time=draft.admitted,
+        revision=draft.revision,
+        recipients=list(draft.composed.recipients),
+        duplicate=duplicate,
+    )
+
+
+def _held(draft: Draft) -> Held:
+    return Held(
+        mail=draft.id,
+        batch=draft.batch,
+        time=draft.admitted,
+        revision=draft.revision,
+        recipients=list(draft.composed.recipients),
+        until=draft.due,
+    )

@@ -1,0 +1,142 @@
+"""Outcomes come in batches, are applied in one transaction, then announced, then acknowledged."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+
+from services.scheduler import store
+from services.scheduler.alarm import Alarm
+from services.scheduler.announce import Announcer
+from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim
+from shared import metrics
+from shared.broker import Consumer, Delivery, Publisher
+from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.dead import dead_letter
+from shared.mail_store import State, StoreThread
+from shared.settings import Retry
+from shared.settings_feed import SettingsFeed
+from shared.topology import OUTCOME
+
+log = structlog.get_logger()
+
+_MOST = 200  # messages in one transaction
+_LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
+
+_decoder = msgspec.msgpack.Decoder(OutcomeReport)
+
+
+class OutcomeDesk:
+    """Writes down what became of each attempt."""
+
+    def __init__(
+        self,
+        thread: StoreThread,
+        publisher: Publisher,
+        feed: SettingsFeed,
+        announcer: Announcer,
+        alarm: Alarm,
+        on_final: Callable[[Sequence[int]], None],
+    ) -> None:
+        """`on_final` is told the numbers of mails of which a recipient has become final."""
+        self._thread = thread
+        self._publisher = publisher
+        self._feed = feed
+        self._announcer = announcer
+        self._alarm = alarm
+        self._on_final = on_final
+        self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
+    async def loop(self, consumer: Consumer) -> None:
+        """Take outcomes, for ever."""
+        while True:
+            deliveries = await consumer.batch(_MOST, _LINGER_S)
+            reports = []
+            for delivery in deliveries:
+                try:
+                    reports.append(_decoder.decode(delivery.body))
+                except msgspec.DecodeError as error:
+                    await self._put_aside(delivery, str(error))
+            await self._take(reports)
+            # Ack last: a crash before it repeats the outcomes, and a second one of an attempt is dropped.
+            consumer.ack(deliveries)
+
+    async def take_lapsed(self, lapsed: Sequence[Pending]) -> None:
+        """Claims whose sender has died: each is in doubt, and tried again after the wait of the schedule."""
+        for worker in {pending.worker for pending in lapsed}:
+            those = [pending for pending in lapsed if pending.worker == worker]
+            log.error("claims_lapsed", worker=worker, recipients=len(those), next="in_doubt_and_retried")
+            outcomes = [RecipientOutcome(each.number, each.attempt, lapsed_claim(each)) for each in those]
+            await self._take([OutcomeReport(worker, self._feed.revision, tuple(outcomes))])
+
+    async def _take(self, reports: Sequence[OutcomeReport]) -> None:
+        if not reports:
+            return
+        changes = await self._thread.run(
+            apply_reports, reports, datetime.now(UTC), self._feed.settings.retry, self._chance
+        )
+        for change in changes:
+            _log(change)
+        waiting = [change.wake for change in changes if change.wake is not None]
+        if waiting:
+            self._alarm.set_for(min(waiting))
+        self._on_final([change.pending.mail_no for change in changes if change.wake is None])
+        await self._announcer.announce(event for change in changes if (event := event_of(change)) is not None)
+
+    async def _put_aside(self, delivery: Delivery, reason: str) -> None:
+        log.error("outcome_not_understood", reason=reason, next="dead_letter")
+        await self._publisher.publish([dead_letter(delivery, OUTCOME, reason)])
+
+
+def apply_reports(
+    connection: sa.Connection,
+    reports: Sequence[OutcomeReport],
+    now: datetime,
+    retry: Retry,
+    chance: random.Random,
+) -> list[Change]:
+    """Apply outcomes in one transaction; returns what changed, so not those that were known."""
+    found = store.find_pending(connection, (outcome for report in reports for outcome in report.outcomes))
+    changes: dict[int, Change] = {}
+    for report in reports:
+        for each in report.outcomes:
+            pending = found.get(each.recipient)
+            if pending is None or each.recipient in changes or not is_news(pending, each.attempt, each.outcome):
+                continue
+            changes[each.recipient] = decide(
+                pending,
+                each.outcome,
+                worker=report.worker,
+                revision=report.revision,
+                now=now,
+                retry=retry,
+                chance=chance,
+            )
+    store.settle(connection, list(changes.values()))
+    return list(changes.values())
+
+
+def _log(change: Change) -> None:
+    pending, kind = change.pending, change.state.name.lower()
+    metrics.OUTCOMES.labels(kind if change.ends_attempt else "parked").inc()
+    said = {
+        "mail": pending.mail,
+        "recipient": pending.address,
+        "attempt": pending.attempt,
+        "host": change.host,
+        "reply": str(change.reply),
+    }
+    if change.state is State.DELIVERED:
+        log.info(kind, **said)
+    elif change.wake is None:
+        log.warning(kind, **said, next="none")
+    else:
+        log.warning(
+            kind if change.ends_attempt else "parked",
+            **said,
+            in_doubt=change.in_doubt or None,
+            next=f"retry_at_{change.wake.isoformat()}",
+        )

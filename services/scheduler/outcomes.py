@@ -1,0 +1,162 @@
+"""What an outcome changes: decided here, purely; written by `store`."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+import msgspec
+
+from services.scheduler.retry import Again, GiveUp, next_try
+from shared.addresses import domain_of
+from shared.contracts import BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired
+from shared.mail_store import AWAITING_OUTCOME, CLAIMABLE, State
+from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
+from shared.settings import Retry
+from shared.smtp_reply import Reply, own_verdict
+
+_LONGEST_REPLY = 2000  # characters kept of a reply: a server may send sixty-four kilobytes of text
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipient that an outcome is for, as the store has it."""
+
+    number: int
+    mail_no: int
+    mail: str
+    batch: str
+    address: str
+    state: State
+    attempt: int
+    worker: str
+    admitted: datetime
+    give_up: datetime
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a recipient's row."""
+
+    pending: Pending  # as it was
+    state: State
+    time: datetime
+    wake: datetime | None  # None: final
+    attempt: int
+    worker: str
+    revision: int
+    host: str
+    reply: Reply
+    in_doubt: bool
+    ends_attempt: bool  # False: nothing was tried
+
+
+def decide(
+    pending: Pending,
+    outcome: Outcome,
+    *,
+    worker: str,
+    revision: int,
+    now: datetime,
+    retry: Retry,
+    chance: random.Random,
+) -> Change:
+    """What an outcome means for a recipient."""
+
+    def change(
+        state: State, reply: Reply, host: str, *, wake: datetime | None = None, attempt: int = 0, in_doubt: bool = False
+    ) -> Change:
+        return Change(
+            pending=pending,
+            state=state,
+            time=now,
+            wake=wake,
+            attempt=attempt or pending.attempt,
+            worker=worker,
+            revision=revision,
+            host=host,
+            reply=_short(reply),
+            in_doubt=in_doubt,
+            ends_attempt=not isinstance(outcome, Parked),
+        )
+
+    match outcome:
+        case Delivered(reply, host):
+            return change(State.DELIVERED, reply, host)
+        case Bounced(reply, host):
+            return change(State.BOUNCED, reply, host)
+        case Parked(reason, pause_s):
+            again = now + timedelta(seconds=pause_s)
+            return change(State.DEFERRED, own_verdict(0, "", reason), "", wake=again)
+        case Deferred(reply, host, in_doubt):
+            match next_try(pending.attempt, pending.admitted, pending.give_up, now, retry, chance):
+                case Again(at):
+                    attempt = pending.attempt + 1
+                    return change(State.DEFERRED, reply, host, wake=at, attempt=attempt, in_doubt=in_doubt)
+                case GiveUp():
+                    return change(State.BOUNCED, _expired(pending, reply, now), host, in_doubt=in_doubt)
+                case never:
+                    assert_never(never)
+        case never:
+            assert_never(never)
+
+
+def is_news(pending: Pending, attempt: int, outcome: Outcome) -> bool:
+    """Whether an outcome changes anything: a second one of an attempt does not, nor a late one of an earlier attempt.
+
+    But a late `Delivered` does while the next attempt is not under way: it saves the receiver a second copy.
+    """
+    if pending.attempt == attempt and pending.state in AWAITING_OUTCOME:
+        return True
+    return isinstance(outcome, Delivered) and pending.state in (State.DEFERRED, *CLAIMABLE)
+
+
+def lapsed_claim(pending: Pending) -> Deferred:
+    """The outcome of a claim that its sender no longer renews: the sender died, perhaps after the final dot."""
+    return Deferred(
+        own_verdict(451, "4.3.0", f"the sender {pending.worker} died with the mail in its hands"), in_doubt=True
+    )
+
+
+def event_of(change: Change) -> Event | None:
+    """The event that tells of a change; None for what is no outcome."""
+    if not change.ends_attempt:
+        return None
+    pending, reply = change.pending, change.reply
+    said: dict[str, Any] = {
+        "mail": pending.mail,
+        "batch": pending.batch,
+        "time": change.time,
+        "revision": change.revision,
+        "recipient": pending.address,
+        "attempt": pending.attempt,
+        "host": change.host,
+        "code": reply.code,
+        "enhanced": reply.enhanced,
+        "reply": reply.text,
+    }
+    match change.state:
+        case State.DELIVERED:
+            return DeliveredEvent(**said)
+        case State.BOUNCED:
+            return (Expired if reply.enhanced == EXPIRED else BouncedEvent)(**said)
+        case _:
+            assert change.wake is not None
+            return DeferredEvent(**said, next_try=change.wake, in_doubt=change.in_doubt)
+
+
+EXPIRED = "4.4.7"  # RFC 3463 section 3.5: delivery time expired
+
+
+def _expired(pending: Pending, last: Reply, now: datetime) -> Reply:
+    waited = now - pending.admitted
+    days = f"{waited.days} days" if waited.days > 1 else f"{waited.total_seconds() / 3600:.1f} hours"
+    return own_verdict(451, EXPIRED, f"not delivered in {days}; the last reply was: {last}")
+
+
+def _short(reply: Reply) -> Reply:
+    if len(reply.text) <= _LONGEST_REPLY:
+        return reply
+    return Reply(reply.code, reply.enhanced, reply.text[:_LONGEST_REPLY] + "…", reply.remote)
+
+
+def key_of(kind: str, address: str = "") -> str:
+    """The routing key of an event: `delivered.example.net`, or just `rejected` where there is no recipient."""
+    return f"{kind}.{domain_of(address)}" if address else kind

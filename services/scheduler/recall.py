@@ -1,0 +1,220 @@
+"""Retract, release, replace: what an operator does to mails that have not left. Functions of an open transaction.
+
+A retract is exact: a recipient is either taken back here or was claimed, and a claim is one transaction too.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from services.scheduler import store
+from services.scheduler.composed import Draft
+from services.scheduler.inquiry import recipient_states
+from services.scheduler.store import Admitted, Leaving
+from shared.contracts import (
+    Recipient,
+    RecipientState,
+    ReleasedMail,
+    ReplaceResult,
+    RetractedMail,
+    RetractResult,
+    Selector,
+)
+from shared.mail_store import RETRACTABLE, State, contents, history, mails, recipients
+
+_ANSWERED = 1000  # mails named in one answer; the counts are of all
+
+
+class Retraction(msgspec.Struct, frozen=True):
+    """What a retract did."""
+
+    mails: list[RetractedMail]  # the first thousand
+    counts: dict[str, int]  # mails per result
+    taken_back: list[tuple[str, str, str]]  # mail id, batch, recipient: newly retracted
+    mail_numbers: list[int]
+
+
+class Rescheduling(msgspec.Struct, frozen=True):
+    """What a release did."""
+
+    mails: list[ReleasedMail]  # the first thousand
+    released: int
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """What a replace did; `leaving` where the new mail goes at once."""
+
+    result: ReplaceResult
+    detail: str
+    leaving: Leaving | None = None
+
+
+def chosen(selector: Selector) -> Any:
+    """The condition on mails and recipients that a selector stands for."""
+    conditions = [
+        condition
+        for given, condition in (
+            (selector.id, mails.c.id == selector.id),
+            (selector.batch, mails.c.batch == selector.batch),
+            (selector.recipient, recipients.c.address == selector.recipient),
+        )
+        if given
+    ]
+    return sa.and_(*conditions)
+
+
+def retract(connection: sa.Connection, selector: Selector, now: datetime, revision: int) -> Retraction:
+    """Take back what has not been claimed, and say of each mail what became of it."""
+    rows = _rows(connection, selector)
+    if not rows and selector.id:
+        return _retract_in_advance(connection, selector.id, now, revision)
+    taken = _take_back(connection, [row for row in rows if row.state in RETRACTABLE], now, revision)
+    states = {row.no: State.RETRACTED for row in taken}
+    by_mail: dict[int, list[Any]] = {}
+    for row in rows:
+        by_mail.setdefault(row.mail, []).append(row)
+    results = {mail: _mail_result([states.get(row.no, State(row.state)) for row in of]) for mail, of in by_mail.items()}
+    counts: dict[str, int] = {}
+    for result in results.values():
+        counts[result] = counts.get(result, 0) + 1
+    named = list(by_mail)[:_ANSWERED]
+    now_there = recipient_states(connection, named, [row.no for mail in named for row in by_mail[mail]])
+    return Retraction(
+        [_retracted_mail(by_mail[mail][0].id, results[mail], now_there[mail]) for mail in named],
+        counts,
+        [(row.id, row.batch, row.address) for row in taken],
+        list({row.mail for row in taken}),
+    )
+
+
+def release(connection: sa.Connection, selector: Selector, now: datetime, revision: int) -> Rescheduling:
+    """Make held and deferred recipients due now."""
+    rows = _rows(connection, selector)
+    waiting = [row for row in rows if row.state in (State.HELD, State.DEFERRED)]
+    for part in store.chunks([row.no for row in waiting]):
+        connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
+    _note(connection, waiting, "released by an operator", now, revision)
+    counts: dict[int, int] = {}
+    for row in rows:
+        counts[row.mail] = counts.get(row.mail, 0) + (row in waiting)
+    names = {row.mail: row.id for row in rows}
+    answered = [_released_mail(names[mail], count) for mail, count in list(counts.items())[:_ANSWERED]]
+    if not rows and selector.id:
+        answered = [ReleasedMail(id=selector.id, released=0, detail="no such mail")]
+    return Rescheduling(answered, len(waiting))
+
+
+def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
+    """Put a new mail in the place of one of which nothing has been claimed: same id, new recipients, new hold.
+
+    The recipients are new rows, so work messages of the former ones find nothing to claim.
+    """
+    rows = _rows(connection, Selector(id=mail))
+    if not rows:
+        return Replacement(ReplaceResult.UNKNOWN, "no such mail")
+    if any(row.state == State.CLAIMED for row in rows):
+        return Replacement(ReplaceResult.IN_FLIGHT, "a sender has it; the outcome event will tell")
+    if final := next((row for row in rows if row.state not in RETRACTABLE), None):
+        return Replacement(ReplaceResult.TOO_LATE, f"{final.address}: {State(final.state).name.lower()}")
+    number = rows[0].mail
+    _note(connection, rows, "replaced", draft.admitted, draft.revision)
+    connection.execute(sa.delete(recipients).where(recipients.c.mail == number))
+    connection.execute(sa.update(mails).where(mails.c.no == number).values(store.mail_columns(draft)))
+    connection.execute(sa.update(contents).where(contents.c.mail == number).values(data=draft.composed.content))
+    new = connection.execute(
+        sa.insert(recipients).returning(recipients.c.no, recipients.c.address), store.recipient_rows(draft, number)
+    ).all()
+    admitted = Admitted(draft, tuple(Recipient(row.no, row.address) for row in new))
+    at_once = draft.due <= draft.admitted
+    return Replacement(
+        ReplaceResult.REPLACED, "the new content stands in its place", admitted.leaving if at_once else None
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
+    return connection.execute(
+        sa.select(
+            recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
+            mails.c.id, mails.c.batch,
+        )
+        .join_from(recipients, mails, recipients.c.mail == mails.c.no)
+        .where(chosen(selector))
+        .order_by(recipients.c.no)
+        .with_for_update(of=recipients)
+    ).all()  # fmt: skip
+
+
+def _take_back(connection: sa.Connection, rows: Sequence[Any], now: datetime, revision: int) -> Sequence[Any]:
+    for part in store.chunks([row.no for row in rows]):
+        connection.execute(
+            sa.update(recipients)
+            .where(recipients.c.no.in_(part))
+            .values(state=int(State.RETRACTED), since=now, wake=None, revision=revision)
+        )
+    return rows
+
+
+def _retract_in_advance(connection: sa.Connection, mail: str, now: datetime, revision: int) -> Retraction:
+    """The command may overtake its mail: remember it, so that a mail of this id is retracted on arrival."""
+    known = connection.execute(sa.select(mails.c.no).where(mails.c.id == mail)).first()
+    if known is None:
+        connection.execute(
+            sa.insert(mails).values(
+                id=mail, batch="", reverse_path="", subject="", size=0, eight_bit=False, smtputf8=False, urgent=False,
+                submitted_by="", admitted=now, give_up=now, revision=revision, held_by="",
+                retracted_before_arrival=True,
+            )
+        )  # fmt: skip
+    detail = "no such mail; should it still arrive, it will not be sent"
+    return Retraction(
+        [RetractedMail(id=mail, result=RetractResult.UNKNOWN, detail=detail)], {RetractResult.UNKNOWN.value: 1}, [], []
+    )
+
+
+def _mail_result(states: Sequence[State]) -> RetractResult:
+    """The least favourable of its recipients'."""
+    if any(state in (State.DELIVERED, State.BOUNCED) for state in states):
+        return RetractResult.TOO_LATE
+    if State.CLAIMED in states:
+        return RetractResult.IN_FLIGHT
+    return RetractResult.RETRACTED
+
+
+def _retracted_mail(mail: str, result: RetractResult, states: list[RecipientState]) -> RetractedMail:
+    match result:
+        case RetractResult.RETRACTED:
+            detail = "it will not be sent"
+        case RetractResult.IN_FLIGHT:
+            detail = "a sender has it; the outcome event will tell"
+        case _:
+            final = next(state for state in states if state.state in ("delivered", "bounced"))
+            told = f"{final.code} {final.enhanced} {final.reply}".replace("\n", " ").strip()
+            detail = (
+                f"{final.state} at {final.since.isoformat(timespec='seconds')}, {final.host or 'no host'} said: {told}"
+            )
+    return RetractedMail(id=mail, result=result, detail=detail, recipients=states)
+
+
+def _released_mail(mail: str, count: int) -> ReleasedMail:
+    return ReleasedMail(id=mail, released=count, detail="it goes now" if count else "nothing of it was waiting")
+
+
+def _note(connection: sa.Connection, rows: Sequence[Any], what: str, now: datetime, revision: int) -> None:
+    if rows:
+        connection.execute(
+            sa.insert(history),
+            [
+                {
+                    "mail": row.mail, "time": now, "what": what, "recipient": row.address, "attempt": row.attempt,
+                    "revision": revision, "worker": "", "host": "", "code": 0, "enhanced": "", "reply": "",
+                    "next_try": None, "detail": "",
+                }
+                for row in rows
+            ],
+        )  # fmt: skip

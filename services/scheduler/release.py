@@ -1,0 +1,113 @@
+"""Release: what is due goes to the resolvers, in batches; what the broker refuses waits in the store."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import structlog
+
+from services.scheduler import store
+from services.scheduler.alarm import Alarm
+from services.scheduler.announce import Announcer
+from services.scheduler.outcome_desk import OutcomeDesk
+from services.scheduler.store import Leaving
+from shared import metrics
+from shared.broker import Message, Publisher
+from shared.contracts import Released, RouteRequests
+from shared.mail_store import StoreThread
+from shared.topology import RESOLVE
+
+log = structlog.get_logger()
+
+_MOST = 1000  # recipients taken in one transaction
+_PER_MESSAGE = 50  # requests in one message: the broker's cost is per message, and resolvers share the work
+# Another scheduler's mails are not announced to this one, so it looks by itself now and then.
+_LOOK_AT_LEAST_EVERY = timedelta(seconds=5)
+_WHEN_REFUSED = timedelta(seconds=2)
+# `released` only lengthens a lease of two minutes, so it can wait for company.
+_MARK_EVERY_S = 0.5
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Releaser:
+    """Moves due recipients from the store to the resolvers."""
+
+    def __init__(
+        self, thread: StoreThread, publisher: Publisher, announcer: Announcer, desk: OutcomeDesk, alarm: Alarm
+    ) -> None:
+        self._thread = thread
+        self._publisher = publisher
+        self._announcer = announcer
+        self._desk = desk
+        self._confirmed: list[int] = []
+        self._alarm = alarm
+        self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
+    async def send(self, leaving: Sequence[Leaving]) -> None:
+        """Publish what is `releasing`; what the broker refuses is put back."""
+        parts = [leaving[start : start + _PER_MESSAGE] for start in range(0, len(leaving), _PER_MESSAGE)]
+        messages = [_message(part) for part in parts]
+        refused = {id(refusal.message): refusal.reason for refusal in await self._publisher.publish(messages)}
+        for message, part in zip(messages, parts, strict=True):
+            numbers = _numbers(part)
+            if id(message) in refused:
+                await self._put_back(numbers, refused[id(message)])
+            else:
+                self._confirmed += numbers
+                metrics.RELEASED.inc(len(numbers))
+        if self._announcer.wanted("released"):
+            await self._announcer.announce(_events(leaving, self._announcer.revision))
+
+    async def release_loop(self) -> None:
+        """Release what is due, for ever."""
+        while True:
+            self._alarm.clear()
+            due = await self._thread.run(store.take_due, datetime.now(UTC), _MOST)
+            await self.send(due.leaving)
+            await self._desk.take_lapsed(due.lapsed)
+            if due.count < _MOST:
+                await self._sleep()
+
+    async def mark_loop(self) -> None:
+        """Mark what the broker has confirmed, for ever."""
+        while True:
+            await asyncio.sleep(_MARK_EVERY_S)
+            confirmed, self._confirmed = self._confirmed, []
+            if confirmed:
+                await self._thread.run(store.mark_released, confirmed, datetime.now(UTC))
+
+    async def _sleep(self) -> None:
+        latest = datetime.now(UTC) + _LOOK_AT_LEAST_EVERY
+        wake = await self._thread.run(store.next_wake)
+        await self._alarm.sleep_until(latest if wake is None else min(wake, latest))
+
+    async def _put_back(self, numbers: list[int], reason: str) -> None:
+        wake = datetime.now(UTC) + _WHEN_REFUSED * self._chance.uniform(0.5, 1.5)
+        log.warning("release_refused", recipients=len(numbers), reason=reason, next=f"again_at_{wake.isoformat()}")
+        await self._thread.run(store.put_back, numbers, wake)
+
+
+def _message(part: Sequence[Leaving]) -> Message:
+    return Message(RESOLVE, "", _encoder.encode(RouteRequests(tuple(leaving.request for leaving in part))))
+
+
+def _numbers(part: Sequence[Leaving]) -> list[int]:
+    return [recipient.no for leaving in part for recipient in leaving.request.envelope.recipients]
+
+
+def _events(leaving: Sequence[Leaving], revision: int) -> Iterator[Released]:
+    now = datetime.now(UTC)
+    for each in leaving:
+        envelope = each.request.envelope
+        for recipient in envelope.recipients:
+            yield Released(
+                mail=envelope.mail,
+                batch=each.batch,
+                time=now,
+                revision=revision,
+                recipient=recipient.address,
+                attempt=each.request.attempt,
+            )

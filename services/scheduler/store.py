@@ -1,0 +1,358 @@
+"""The scheduler's transactions on the hot path: admit, take what is due, mark released, take outcomes.
+
+Each is a function of an open transaction (`StoreThread.run`); statements work on whole batches.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services.scheduler.composed import Draft
+from services.scheduler.outcomes import Change, Pending
+from shared.contracts import Envelope, Recipient, RecipientOutcome, RouteRequest
+from shared.mail_store import (
+    RELEASED_LEASE,
+    RELEASING_LEASE,
+    State,
+    contents,
+    history,
+    mails,
+    recipients,
+)
+
+_CHUNK = 500  # numbers in one IN list; SQLite takes 32,766 parameters, its planner likes fewer
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A draft that is now a mail."""
+
+    draft: Draft
+    recipients: tuple[Recipient, ...]
+
+    @property
+    def leaving(self) -> "Leaving":
+        """What the resolver is asked when it goes at once."""
+        return Leaving(RouteRequest(_envelope_of(self.draft, self.recipients), 1), self.draft.batch)
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What a batch of drafts became."""
+
+    admitted: list[Admitted]
+    duplicates: list[Draft]  # their ids were known
+    retracted: list[Draft]  # retracted before they arrived
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """Recipients of one mail that are `releasing`."""
+
+    request: RouteRequest
+    batch: str
+
+
+class Due(msgspec.Struct, frozen=True):
+    """What has to be looked at now."""
+
+    leaving: list[Leaving]
+    lapsed: list[Pending]  # claims whose sender has died: in doubt
+    count: int  # recipients, of both
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Admit
+
+
+def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
+    """Store drafts; those due at once are `releasing` from the start and are to be published now."""
+    fresh = {draft.id: draft for draft in reversed(drafts)}  # the first of an id stands
+    numbers = _insert_mails(connection, list(fresh.values()))
+    new = [(draft, numbers[draft.id]) for draft in fresh.values() if draft.id in numbers]
+    new.reverse()
+    rows = _insert_recipients(connection, new)
+    if new:
+        connection.execute(
+            sa.insert(contents), [{"mail": number, "data": draft.composed.content} for draft, number in new]
+        )
+    admitted = [Admitted(draft, tuple(rows[number])) for draft, number in new]
+    taken = {id(draft) for draft, _ in new}
+    known = [draft for draft in drafts if id(draft) not in taken]
+    early = _retracted_before_arrival(connection, known)
+    return Admission(
+        admitted, [draft for draft in known if draft.id not in early], [draft for draft in known if draft.id in early]
+    )
+
+
+def _insert_mails(connection: sa.Connection, drafts: list[Draft]) -> dict[str, int]:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(mails).on_conflict_do_nothing(index_elements=["id"]).returning(mails.c.id, mails.c.no)
+    rows = connection.execute(statement, [_mail_row(draft) for draft in drafts])
+    return {row.id: row.no for row in rows}
+
+
+def _insert_recipients(connection: sa.Connection, new: list[tuple[Draft, int]]) -> dict[int, list[Recipient]]:
+    found: dict[int, list[Recipient]] = {number: [] for _, number in new}
+    if new:
+        rows = connection.execute(
+            sa.insert(recipients).returning(recipients.c.no, recipients.c.mail, recipients.c.address),
+            [row for draft, number in new for row in recipient_rows(draft, number)],
+        )
+        for number, mail, address in rows:
+            found[mail].append(Recipient(number, address))
+    return found
+
+
+def recipient_rows(draft: Draft, number: int) -> list[dict[str, Any]]:
+    """The rows of a draft's recipients, held or, where it is due at once, already `releasing`."""
+    at_once = draft.due <= draft.admitted
+    return [
+        {
+            "mail": number,
+            "address": address,
+            "state": int(State.RELEASING if at_once else State.HELD),
+            "since": draft.admitted,
+            "wake": draft.admitted + RELEASING_LEASE if at_once else draft.due,
+            "released": draft.admitted if at_once else None,
+            "attempt": 1,
+        }
+        for address in draft.composed.recipients
+    ]
+
+
+def _mail_row(draft: Draft) -> dict[str, Any]:
+    return {**mail_columns(draft), "id": draft.id, "retracted_before_arrival": False}
+
+
+def mail_columns(draft: Draft) -> dict[str, Any]:
+    """All columns of a mail but its id."""
+    return {
+        "batch": draft.batch,
+        "reverse_path": draft.composed.reverse_path,
+        "subject": draft.composed.subject,
+        "size": len(draft.composed.content),
+        "eight_bit": not draft.composed.content.isascii(),
+        "smtputf8": draft.composed.smtputf8,
+        "urgent": draft.urgent,
+        "submitted_by": draft.submitted_by,
+        "admitted": draft.admitted,
+        "give_up": draft.give_up,
+        "revision": draft.revision,
+        "held_by": draft.held_by,
+    }
+
+
+def _envelope_of(draft: Draft, rows: tuple[Recipient, ...]) -> Envelope:
+    content = draft.composed.content
+    return Envelope(
+        draft.id, draft.composed.reverse_path, rows, len(content), not content.isascii(), draft.composed.smtputf8
+    )
+
+
+def _retracted_before_arrival(connection: sa.Connection, known: list[Draft]) -> set[str]:
+    if not known:
+        return set()
+    rows = connection.execute(
+        sa.select(mails.c.id).where(mails.c.id.in_([draft.id for draft in known]), mails.c.retracted_before_arrival)
+    )
+    return set(rows.scalars())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Release
+
+_pending_columns = (
+    recipients.c.no,
+    recipients.c.mail,
+    recipients.c.address,
+    recipients.c.state,
+    recipients.c.attempt,
+    recipients.c.wake,
+    recipients.c.worker,
+    mails.c.id,
+    mails.c.batch,
+    mails.c.admitted,
+    mails.c.give_up,
+)
+
+_due = (
+    sa.select(*_pending_columns, mails.c.reverse_path, mails.c.size, mails.c.eight_bit, mails.c.smtputf8)
+    .join_from(recipients, mails, recipients.c.mail == mails.c.no)
+    .where(recipients.c.wake <= bindparam("now"))
+    .order_by(recipients.c.wake)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=recipients)  # two schedulers on PostgreSQL take different rows
+)
+
+_releasing = (
+    sa.update(recipients)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .values(
+        state=int(State.RELEASING),
+        since=bindparam("now"),
+        released=bindparam("now"),
+        wake=bindparam("lease_end"),
+        claimed=None,
+        worker="",
+    )
+)
+
+_released = (
+    sa.update(recipients)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .where(recipients.c.state == int(State.RELEASING))
+    .values(state=int(State.RELEASED), wake=bindparam("lease_end"))
+)
+
+_put_back = (
+    sa.update(recipients)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .where(recipients.c.state == int(State.RELEASING))
+    .values(
+        state=sa.case((recipients.c.attempt == 1, int(State.HELD)), else_=int(State.DEFERRED)), wake=bindparam("wake")
+    )
+)
+
+_next_wake = sa.select(sa.func.min(recipients.c.wake)).where(recipients.c.wake.is_not(None))
+
+
+def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
+    """Take up to `most` recipients whose time has come; all but lapsed claims are `releasing` afterwards.
+
+    Also those whose lease has run out go again: their attempt number stays, so whichever copy comes first counts.
+    """
+    rows = connection.execute(_due, {"now": now, "most": most}).all()
+    lapsed = [_pending(row) for row in rows if row.state == State.CLAIMED]
+    going = [row for row in rows if row.state != State.CLAIMED]
+    for part in chunks([row.no for row in going]):
+        connection.execute(_releasing, {"numbers": part, "now": now, "lease_end": now + RELEASING_LEASE})
+    return Due(_leaving(going), lapsed, len(rows))
+
+
+def _leaving(rows: Sequence[Any]) -> list[Leaving]:
+    groups: dict[tuple[int, int], list[Any]] = {}
+    for row in rows:
+        groups.setdefault((row.mail, row.attempt), []).append(row)
+    return [Leaving(_request(group), group[0].batch) for group in groups.values()]
+
+
+def _request(rows: list[Any]) -> RouteRequest:
+    """The request for recipients of one mail that are at the same attempt."""
+    mail = rows[0]
+    to = tuple(Recipient(row.no, row.address) for row in rows)
+    envelope = Envelope(mail.id, mail.reverse_path, to, mail.size, mail.eight_bit, mail.smtputf8)
+    return RouteRequest(envelope, mail.attempt)
+
+
+def mark_released(connection: sa.Connection, numbers: Sequence[int], now: datetime) -> None:
+    """The broker has confirmed these; those that a sender has claimed meanwhile stay claimed."""
+    for part in chunks(numbers):
+        connection.execute(_released, {"numbers": part, "lease_end": now + RELEASED_LEASE})
+
+
+def put_back(connection: sa.Connection, numbers: Sequence[int], wake: datetime) -> None:
+    """The broker did not take these: they wait here."""
+    for part in chunks(numbers):
+        connection.execute(_put_back, {"numbers": part, "wake": wake})
+
+
+def next_wake(connection: sa.Connection) -> datetime | None:
+    """The earliest time at which something has to be looked at."""
+    found: datetime | None = connection.execute(_next_wake).scalar()
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Outcomes
+
+_pending_by_number = (
+    sa.select(*_pending_columns)
+    .join_from(recipients, mails, recipients.c.mail == mails.c.no)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .with_for_update(of=recipients)
+)
+
+_SETTLED = ("state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "in_doubt")
+
+_settle = (
+    sa.update(recipients)
+    .where(recipients.c.no == bindparam("number"))
+    .values({name: bindparam(f"new_{name}") for name in _SETTLED})
+)
+
+
+def find_pending(connection: sa.Connection, outcomes: Iterable[RecipientOutcome]) -> dict[int, Pending]:
+    """The rows that outcomes are for, by recipient number; replaced recipients have none."""
+    found: dict[int, Pending] = {}
+    for part in chunks([outcome.recipient for outcome in outcomes]):
+        for row in connection.execute(_pending_by_number, {"numbers": part}):
+            found[row.no] = _pending(row)
+    return found
+
+
+def settle(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    """Write what outcomes have changed; a deferred attempt goes into the history, as the row shows the next one."""
+    if not changes:
+        return
+    connection.execute(_settle, [_settle_row(change) for change in changes])
+    earlier = [_attempt_row(change) for change in changes if change.ends_attempt and change.wake is not None]
+    if earlier:
+        connection.execute(sa.insert(history), earlier)
+
+
+def _pending(row: Any) -> Pending:
+    return Pending(
+        number=row.no,
+        mail_no=row.mail,
+        mail=row.id,
+        batch=row.batch,
+        address=row.address,
+        state=State(row.state),
+        attempt=row.attempt,
+        worker=row.worker,
+        admitted=row.admitted,
+        give_up=row.give_up,
+    )
+
+
+def _settle_row(change: Change) -> dict[str, Any]:
+    return {
+        "number": change.pending.number,
+        "new_state": int(change.state),
+        "new_since": change.time,
+        "new_wake": change.wake,
+        "new_attempt": change.attempt,
+        "new_worker": change.worker,
+        "new_revision": change.revision,
+        "new_host": change.host,
+        "new_code": change.reply.code,
+        "new_enhanced": change.reply.enhanced,
+        "new_reply": change.reply.text,
+        "new_in_doubt": change.in_doubt,
+    }
+
+
+def _attempt_row(change: Change) -> dict[str, Any]:
+    return {
+        "mail": change.pending.mail_no,
+        "time": change.time,
+        "what": "deferred",
+        "recipient": change.pending.address,
+        "attempt": change.pending.attempt,
+        "revision": change.revision,
+        "worker": change.worker,
+        "host": change.host,
+        "code": change.reply.code,
+        "enhanced": change.reply.enhanced,
+        "reply": change.reply.text,
+        "next_try": change.wake,
+        "detail": "in doubt: the receiver may have taken it" if change.in_doubt else "",
+    }
+
+
+def chunks(numbers: Sequence[int]) -> Iterable[list[int]]:
+    """Numbers in parts that fit one IN list."""
+    return (list(numbers[start : start + _CHUNK]) for start in range(0, len(numbers), _CHUNK))

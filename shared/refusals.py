@@ -1,0 +1,134 @@
+"""Refusals of outside input: which field, what it got, what it takes."""
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+class Invalid(ValueError):
+    """Input that is refused: the field (dotted, "" for the whole), and the reason in words."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+def split_key(key: str) -> list[str]:
+    """Split a dotted key; quotes protect dots: `routes."a.example".host` has three parts."""
+    parts = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^."]+)', key)]
+    if not parts:
+        raise Invalid(key, "takes a dotted name such as sending.hold")
+    return parts
+
+
+_AT = re.compile(r" - at `([^`]*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+
+
+def explain(
+    error: msgspec.ValidationError, document: Any, root: type, dec_hook: Callable[[type, Any], Any] | None = None
+) -> Invalid:
+    """Turn msgspec's message into: the field, what it got, what it takes."""
+    message = str(error)
+    at = _AT.search(message)
+    path = at.group(1).removeprefix("$").lstrip(".") if at else ""
+    reason = _AT.sub("", message)
+    field = _name_the_keys(path, document, root, dec_hook)
+    if unknown := _UNKNOWN.match(reason):
+        name = unknown.group(1)
+        return Invalid(f"{field}.{name}".lstrip("."), _unknown_field(name, field, root))
+    if missing := _MISSING.match(reason):
+        return Invalid(f"{field}.{missing.group(1)}".lstrip("."), "is missing")
+    got = _look_up(document, field)
+    return Invalid(field, f"got {_shown(got)}; {_what_it_takes(reason)}")
+
+
+def _what_it_takes(reason: str) -> str:
+    if reason.startswith("takes "):
+        return reason
+    takes = re.sub(r", got .*$", "", reason).replace("Expected ", "takes ").replace("`", "")
+    words = {
+        "str": "a text",
+        "int": "a whole number",
+        "bool": "true or false",
+        "array": "a list",
+        "object": "a group",
+    }
+    takes = re.sub(r"^takes (str|int|bool|array|object)\b", lambda match: f"takes {words[match.group(1)]}", takes)
+    if match := re.match(r"Invalid enum value ('?.*'?)", takes):
+        return f"{match.group(1)} is none of the values it takes"
+    return takes
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str | bytes):
+        value = value[:100]  # it may be megabytes
+    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else f'"{value}"'
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _unknown_field(name: str, group: str, root: type) -> str:
+    known = _fields_of(root, group)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"there is no such field; {hint}"
+
+
+def _fields_of(root: type, group: str) -> list[str]:
+    """The field names of a group, found by walking the types; empty where the walk leaves them."""
+    kind: Any = msgspec.inspect.type_info(root)
+    for part in split_key(group) if group else []:
+        kind = _struct_in(kind)
+        if isinstance(kind, msgspec.inspect.DictType):
+            kind = kind.value_type
+        elif isinstance(kind, msgspec.inspect.StructType):
+            kind = next((field.type for field in kind.fields if field.name == part), None)
+        else:
+            return []
+    kind = _struct_in(kind)
+    return [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
+
+
+def _struct_in(kind: Any) -> Any:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _struct_in(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return next((inner for inner in kind.types if isinstance(_struct_in(inner), msgspec.inspect.StructType)), None)
+    return kind
+
+
+def _name_the_keys(path: str, document: Any, root: type, dec_hook: Callable[[type, Any], Any] | None) -> str:
+    """msgspec writes `routes[...].port`, not which route; find the key whose entry is the one refused."""
+    if "[...]" not in path:
+        return path
+    before, _, after = path.partition("[...]")
+    mapping = _look_up(document, before.rstrip("."))
+    if not isinstance(mapping, dict):
+        return path
+    for key, value in mapping.items():
+        try:
+            msgspec.convert({**_nested(before, {key: value})}, root, dec_hook=dec_hook)
+        except msgspec.ValidationError:
+            return f'{before}."{key}"{after}'
+    return path
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for part in reversed(split_key(path)):
+        value = {part: value}
+    return dict(value)
+
+
+def _look_up(document: Any, field: str) -> Any:
+    value = document
+    for part in split_key(field) if field else []:
+        name, _, index = part.partition("[")
+        value = value.get(name) if isinstance(value, dict) else None
+        if index and isinstance(value, list):
+            value = value[int(index.rstrip("]"))]
+    return value
