@@ -117,7 +117,7 @@ class Broker:
         """
         consumer = Consumer(self._consume_link, queue, prefetch, arguments, exclusive)
         consumer.start()
-        self._consumers.append(consumer)
+        self._consumers = [*(one for one in self._consumers if not one.closed), consumer]
         return consumer
 
     async def declare(self, declarations: Sequence["Declaration"]) -> None:
@@ -323,6 +323,7 @@ class _ChannelKeeper:
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self.generation = 0
+        self.closed = False
 
     def start(self) -> None:
         self._keeper = asyncio.create_task(self._keep_open())
@@ -358,6 +359,7 @@ class _ChannelKeeper:
         return lost
 
     async def close(self) -> None:
+        self.closed = True
         if self._keeper is not None:
             self._keeper.cancel()
         channel, self._channel = self._channel, None
@@ -724,7 +726,11 @@ def _encode(properties: Properties) -> Any:
 
 
 def _delivery(method: Any, properties: Any, body: bytes, generation: int) -> Delivery:
-    headers = properties.headers or {}
+    # pika reads 64-bit numbers as a kind of int of its own, which encoders do not know.
+    headers = {
+        name: int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in (properties.headers or {}).items()
+    }
     return Delivery(
         body,
         method.delivery_tag,
@@ -738,5 +744,5 @@ def _delivery(method: Any, properties: Any, body: bytes, generation: int) -> Del
             user_id=properties.user_id,
             headers=headers,
         ),
-        headers.get("x-stream-offset", -1),
+        int(headers.get("x-stream-offset", -1)),  # pika gives a kind of integer of its own, which msgspec refuses
     )

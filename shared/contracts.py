@@ -129,6 +129,8 @@ class Route(Struct, frozen=True, array_like=True):
     tls: TlsMode
     credentials: Credentials | None
     revision: int  # settings revision it was made under
+    verify: bool = True  # a relay in mode require: its certificate has to be valid and its own
+    ca_file: str = ""  # on the senders: the authorities to trust instead of the system's
 
 
 class SendRequest(Struct, frozen=True, array_like=True):

@@ -8,7 +8,7 @@ because changing a row that holds a blob writes the blob again.
 import asyncio
 import enum
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -213,15 +213,23 @@ def create_tables(connection: sa.Connection) -> None:
     metadata.create_all(connection)
 
 
+_CHUNK = 500  # numbers in one IN list; SQLite takes 32,766 parameters, its planner likes fewer
+
+
+def chunks(numbers: Sequence[int]) -> Iterable[list[int]]:
+    """Numbers in parts that fit one IN list."""
+    return (list(numbers[start : start + _CHUNK]) for start in range(0, len(numbers), _CHUNK))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # The claim
 
 
-class Claimed(msgspec.Struct, frozen=True):
-    """A mail that this sender has claimed: its content, and the recipients it was claimed for with their attempts."""
+class Claim(msgspec.Struct, frozen=True):
+    """A recipient that this sender has claimed."""
 
-    content: bytes
-    attempts: dict[int, int]  # recipient number → attempt
+    attempt: int
+    content: bytes  # of its mail; shared with the mail's other recipients
 
 
 _claim = (
@@ -251,23 +259,25 @@ _renew = (
 )
 
 
-def claim(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> list[Claimed]:
-    """Claim released recipients for a sender and read their mails' contents.
+def claim(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> dict[int, Claim]:
+    """Claim released recipients for a sender and read their mails' contents; by recipient number.
 
     Those missing from the result were retracted, replaced, claimed by another or are final: they are not to be sent.
     """
-    rows = connection.execute(
-        _claim, {"numbers": list(numbers), "now": now, "lease_end": now + CLAIM_LEASE, "by": worker}
-    ).all()
-    attempts: dict[int, dict[int, int]] = {}
-    for number, mail, attempt in rows:
-        attempts.setdefault(mail, {})[number] = attempt
-    if not attempts:
-        return []
-    found = connection.execute(_read_contents, {"numbers": list(attempts)}).all()
-    return [Claimed(data, attempts[mail]) for mail, data in found]
+    claimed = [
+        row
+        for part in chunks(numbers)
+        for row in connection.execute(
+            _claim, {"numbers": part, "now": now, "lease_end": now + CLAIM_LEASE, "by": worker}
+        )
+    ]
+    found: dict[int, bytes] = {}
+    for part in chunks(list({row.mail for row in claimed})):
+        found.update((row.mail, row.data) for row in connection.execute(_read_contents, {"numbers": part}))
+    return {row.no: Claim(row.attempt, found[row.mail]) for row in claimed}
 
 
 def renew_claims(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> None:
     """Keep claims that take longer than the lease."""
-    connection.execute(_renew, {"numbers": list(numbers), "lease_end": now + CLAIM_LEASE, "by": worker})
+    for part in chunks(numbers):
+        connection.execute(_renew, {"numbers": part, "lease_end": now + CLAIM_LEASE, "by": worker})

@@ -48,6 +48,12 @@ class Relay(_Group, frozen=True, kw_only=True):
         Credentials | None,
         Meta(description="user name, and the password by reference, where the server wants them"),
     ] = None
+    verify: Annotated[
+        bool, Meta(description="with tls = require, the server's certificate has to be valid and for its name")
+    ] = True
+    ca_file: Annotated[
+        str, Meta(description="file on the senders with the authorities to trust instead of the system's (PEM)")
+    ] = ""
 
 
 class Identity(_Group, frozen=True, kw_only=True):
@@ -111,6 +117,8 @@ class RelayRoute(_Group, frozen=True, kw_only=True):
     port: Annotated[Port, Meta(description="its port; 465 speaks TLS at once")] = 25
     auth: Annotated[Credentials | None, Meta(description="as `relay.auth`")] = None
     tls: Annotated[TlsMode | None, Meta(description="as `tls`; absent, as that")] = None
+    verify: Annotated[bool, Meta(description="as `relay.verify`")] = True
+    ca_file: Annotated[str, Meta(description="as `relay.ca_file`")] = ""
 
 
 class SiteLimit(_Group, frozen=True, kw_only=True):

@@ -41,12 +41,10 @@ class SettingsFeed:
     def __init__(
         self,
         broker: Broker,
-        *,
-        on_change: Callable[[InForce], None] = lambda _: None,
         on_reject: Callable[[Rejection], None] = lambda _: None,
     ) -> None:
         self._broker = broker
-        self._on_change = on_change
+        self._watchers: list[Callable[[InForce], None]] = []
         self._on_reject = on_reject
         self._in_force: InForce | None = None
         self._arrived = asyncio.Event()
@@ -73,6 +71,10 @@ class SettingsFeed:
         """The revision in force. Only after `first`."""
         return self.now.revision
 
+    def watch(self, tell: Callable[[InForce], None]) -> None:
+        """Be told of every document that comes into force from now on."""
+        self._watchers.append(tell)
+
     def subscribe(self) -> None:
         """Begin to read the stream."""
         self._consumer = self._broker.consume(SETTINGS, 100, arguments=self._where)
@@ -86,6 +88,13 @@ class SettingsFeed:
         """Wait for the settings."""
         await self._arrived.wait()
         return self.now
+
+    async def first_unless(self, stop: asyncio.Event) -> None:
+        """Wait for the settings, or for `stop`."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._arrived, stop)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     async def follow(self) -> None:
         """Read the stream, for ever."""
@@ -146,4 +155,5 @@ class SettingsFeed:
             comment=accepted.document.comment,
         )
         self._arrived.set()
-        self._on_change(accepted)
+        for tell in self._watchers:
+            tell(accepted)

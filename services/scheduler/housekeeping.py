@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 import structlog
 
-from services.scheduler.store import chunks
-from shared.mail_store import StoreThread, contents, history, mails, recipients
+from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients
 from shared.settings_feed import SettingsFeed
 
 log = structlog.get_logger()

@@ -23,7 +23,7 @@ from shared.contracts import (
     RetractResult,
     Selector,
 )
-from shared.mail_store import RETRACTABLE, State, contents, history, mails, recipients
+from shared.mail_store import RETRACTABLE, State, chunks, contents, history, mails, recipients
 
 _ANSWERED = 1000  # mails named in one answer; the counts are of all
 
@@ -94,7 +94,7 @@ def release(connection: sa.Connection, selector: Selector, now: datetime, revisi
     """Make held and deferred recipients due now."""
     rows = _rows(connection, selector)
     waiting = [row for row in rows if row.state in (State.HELD, State.DEFERRED)]
-    for part in store.chunks([row.no for row in waiting]):
+    for part in chunks([row.no for row in waiting]):
         connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
     _note(connection, waiting, "released by an operator", now, revision)
     counts: dict[int, int] = {}
@@ -151,7 +151,7 @@ def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
 
 
 def _take_back(connection: sa.Connection, rows: Sequence[Any], now: datetime, revision: int) -> Sequence[Any]:
-    for part in store.chunks([row.no for row in rows]):
+    for part in chunks([row.no for row in rows]):
         connection.execute(
             sa.update(recipients)
             .where(recipients.c.no.in_(part))

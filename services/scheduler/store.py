@@ -19,13 +19,12 @@ from shared.mail_store import (
     RELEASED_LEASE,
     RELEASING_LEASE,
     State,
+    chunks,
     contents,
     history,
     mails,
     recipients,
 )
-
-_CHUNK = 500  # numbers in one IN list; SQLite takes 32,766 parameters, its planner likes fewer
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -351,8 +350,3 @@ def _attempt_row(change: Change) -> dict[str, Any]:
         "next_try": change.wake,
         "detail": "in doubt: the receiver may have taken it" if change.in_doubt else "",
     }
-
-
-def chunks(numbers: Sequence[int]) -> Iterable[list[int]]:
-    """Numbers in parts that fit one IN list."""
-    return (list(numbers[start : start + _CHUNK]) for start in range(0, len(numbers), _CHUNK))

@@ -1,0 +1,83 @@
+# What people and CI run. `make` alone lists the targets.
+
+PYTHON ?= python3
+PACKAGES ?= tools/packages
+ROUNDS ?= 20
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+RUN_FILE := .pillarbox/run.json
+
+SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql
+SERVERS_FOR_BENCHES := rabbitmq-server postfix
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check bench bench-quick soak docs clean rabbitmq
+
+help: ## list the targets
+	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: $(READY) rabbitmq ## run everything here: broker, workers and a test inbox
+	@$(BIN)/pillarbox up $(ARGS)
+
+demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
+	@$(BIN)/pillarbox demo $(ARGS)
+
+test: $(READY) ## run every test (ARGS='-k name' for some)
+	@$(PACKAGES) $(SERVERS_FOR_TESTS)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(READY) ## run the benchmarks
+	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(READY) ## run short benchmarks, for a first impression
+	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
+	@$(BIN)/python -m bench --quick $(ARGS)
+
+soak: $(READY) ## repeat the end-to-end scenarios with their kills and restarts (ROUNDS=20)
+	@$(PACKAGES) $(SERVERS_FOR_TESTS)
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'exit 130' INT; failed=0; \
+	for round in $$(seq $(ROUNDS)); do \
+	    if $(BIN)/python -m pytest tests/e2e $(ARGS) >"$$log" 2>&1; then \
+	        echo "round $$round of $(ROUNDS): $$(tail -n 1 "$$log")"; \
+	    else \
+	        failed=$$((failed + 1)); echo "round $$round of $(ROUNDS): FAILED"; cat "$$log"; \
+	    fi; \
+	done; \
+	echo "$(ROUNDS) rounds, $$failed failed"; test $$failed = 0
+
+docs: $(READY) ## write docs/asyncapi.yaml from the types
+	@$(BIN)/python -m shared.asyncapi
+
+clean: ## remove the environment, the private node and its data, and all caches
+	@pid=$$(sed -n 's/.*"pid": *\([0-9][0-9]*\).*/\1/p' $(RUN_FILE) 2>/dev/null | head -n 1); \
+	if [ -n "$$pid" ] && kill -0 "$$pid" 2>/dev/null; then \
+	    echo "make clean: Pillarbox runs here (process $$pid): stop it first" >&2; exit 1; \
+	fi
+	@rm -rf $(VENV) .pillarbox .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info bench/results
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Only where no RabbitMQ is found at all, and none elsewhere is to be used.
+rabbitmq:
+	@[ -n "$$PILLARBOX_AMQP_URL$$PILLARBOX_RABBITMQ" ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] \
+	    || command -v rabbitmq-server >/dev/null || $(PACKAGES) rabbitmq-server
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON): install Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make: $$($(PYTHON) --version) is too old: Pillarbox takes 3.11 or newer;" \
+	        "name one with  make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(PACKAGES) python3-venv
+	@echo "make: installing Pillarbox into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

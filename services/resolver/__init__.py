@@ -1,0 +1,1 @@
+"""The resolver: finds where mail has to go, and picks its lanes."""

@@ -1,0 +1,120 @@
+"""The MX hosts of domains, asked for and remembered (RFC 5321 section 5.1, RFC 7505)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+
+from services.resolver.answers import Answer, Failed, Found, MxRecord
+from services.resolver.cache import Kept, SharedCache
+from services.resolver.domains import is_host_name, no_such_domain, normal_domain
+from services.resolver.lookup import Lookup, NameServers
+from services.resolver.plan import (
+    PARTLY_FAILED_S,
+    MailHosts,
+    MxHosts,
+    Plan,
+    addresses_of,
+    holds_for,
+    mail_hosts_of,
+    plan_of,
+    refusal_of,
+)
+from shared.outcomes import Bounced, Deferred
+from shared.settings import Dns
+
+_MAX_ADDRESSES = 16  # of one route, unless told otherwise
+_DOMAINS_KEPT = 50_000  # about 1 KB each
+_HOSTS_KEPT = 50_000
+
+_log = structlog.get_logger()
+
+
+class MxResolver:
+    """Finds the MX hosts of domains, and remembers them for as long as DNS allows."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        allow_loopback: bool,
+        *,
+        port: int = 25,
+        own_names: Collection[str] = (),
+        own_addresses: Collection[str] = (),
+        max_addresses: int = _MAX_ADDRESSES,
+        lifetime: timedelta = timedelta(seconds=10),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`servers` are name servers, "address" or "address#port"; none: the system's.
+
+        `own_names` are this system's own as an MX host, `own_addresses` those it listens on: mail to either would
+        come back. `lifetime` limits each question.
+        """
+        self._lookup = Lookup(NameServers(servers), lifetime)
+        self._port = port
+        self._own_names = frozenset(name.lower().removesuffix(".") for name in own_names)
+        self._refused = refusal_of(own_addresses) if not allow_loopback else lambda _: False
+        self._max_addresses = max(max_addresses, 2)  # RFC 5321 section 5.1: at least two are tried
+        self._clock = clock
+        self._records = SharedCache(self._find_records, _DOMAINS_KEPT, clock)
+        self._addresses = SharedCache(self._find_addresses, _HOSTS_KEPT, clock)
+        self._plans = SharedCache(self._find_plan, _DOMAINS_KEPT, clock)
+
+    @classmethod
+    def of(cls, settings: Dns, own_names: Collection[str] = ()) -> "MxResolver":
+        """The resolver that the settings ask for."""
+        return cls(settings.servers, settings.allow_loopback, port=settings.mx_port, own_names=own_names)
+
+    def cached(self, domain: str) -> MxHosts | Deferred | Bounced | None:
+        """What is known of a domain (as `normal_domain` spells it), without waiting."""
+        kept = self._plans.held(domain)
+        return None if kept is None else self._arranged(kept.value)
+
+    async def hosts(self, domain: str) -> MxHosts | Deferred | Bounced:
+        """Where the domain's mail goes now, or why it can not."""
+        name = normal_domain(domain)
+        if isinstance(name, Bounced):
+            return name
+        if name[0] == "[":
+            return no_such_domain(f"{name} is an address literal; those are off, mail goes to domains only")
+        if not is_host_name(name):
+            return no_such_domain(f"{name} is not a domain")
+        return self._arranged((await self._plans.get(name)).value)
+
+    def _arranged(self, plan: Plan | Deferred | Bounced) -> MxHosts | Deferred | Bounced:
+        return plan.arranged(self._max_addresses) if isinstance(plan, Plan) else plan
+
+    async def _find_records(self, domain: str) -> Kept[Answer[MxRecord]]:
+        answer = await self._lookup.mx(domain)
+        return Kept(answer, self._clock() + holds_for(answer))
+
+    async def _find_addresses(self, host: str) -> Kept[Answer[str]]:
+        answer = addresses_of(*await asyncio.gather(self._lookup.ipv4(host), self._lookup.ipv6(host)))
+        return Kept(answer, self._clock() + holds_for(answer))
+
+    async def _find_plan(self, domain: str) -> Kept[Plan | Deferred | Bounced]:
+        records = await self._records.get(domain)
+        mail_hosts = mail_hosts_of(domain, records.value, self._own_names)
+        if not isinstance(mail_hosts, MailHosts):
+            return Kept(mail_hosts, records.until)
+        names = [record.host for record in mail_hosts.records]
+        found = dict(zip(names, await asyncio.gather(*map(self._addresses.get, names)), strict=True))
+        _log_aliases(domain, found)
+        plan = plan_of(
+            domain, mail_hosts, {name: kept.value for name, kept in found.items()}, self._port, self._refused
+        )
+        ends = [self._until(kept, isinstance(plan, Plan)) for kept in found.values()]
+        return Kept(plan, min(records.until, *ends))
+
+    def _until(self, kept: Kept[Answer[str]], others_serve: bool) -> float:
+        if others_serve and isinstance(kept.value, Failed):
+            return self._clock() + PARTLY_FAILED_S
+        return kept.until
+
+
+def _log_aliases(domain: str, found: Mapping[str, Kept[Answer[str]]]) -> None:
+    for host, kept in found.items():
+        if isinstance(kept.value, Found) and kept.value.name != host:
+            _log.warning("mx_is_alias", domain=domain, host=host, target=kept.value.name, next="used_after_equals")

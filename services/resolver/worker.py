@@ -1,0 +1,95 @@
+"""The resolver's loop: requests in, work for the lanes out, and outcomes for those that have no route."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+import structlog
+
+from services.resolver.mx import MxResolver
+from services.resolver.routing import Routed, route
+from shared import metrics
+from shared.broker import Consumer, Delivery, Message, Publisher
+from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequests, SendRequest
+from shared.dead import dead_letter
+from shared.outcomes import Parked
+from shared.settings_feed import InForce
+from shared.topology import LANES, OUTCOME, RESOLVE, SEND
+
+log = structlog.get_logger()
+
+# A lane that is full empties at the speed of its receivers; meanwhile the mail waits where it can be retracted.
+_WHEN_FULL_S = 10.0
+
+_decoder = msgspec.msgpack.Decoder(RouteRequests)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class ResolverWorker:
+    """Routes what comes, many messages at a time: a slow name server holds up only its own."""
+
+    def __init__(self, name: str, publisher: Publisher, consumer: Consumer, now: Callable[[], InForce]) -> None:
+        """`now` gives the settings in force."""
+        self._name = name
+        self._publisher = publisher
+        self._consumer = consumer
+        self._now = now
+        self._mx_settings: object = None
+        self.on_change(now())
+
+    def on_change(self, accepted: InForce) -> None:
+        """New settings: other name servers may say other things, so what was remembered goes with the old ones."""
+        settings = accepted.settings
+        if self._mx_settings != (settings.dns, settings.identity.helo_name):
+            self._mx_settings = (settings.dns, settings.identity.helo_name)
+            self._mx = MxResolver.of(settings.dns, own_names=[settings.identity.helo_name])
+
+    async def loop(self) -> None:
+        """Route, for ever; the consumer's prefetch bounds what is under way."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for delivery in await self._consumer.batch(100):
+                    group.create_task(self._take(delivery))
+
+    async def _take(self, delivery: Delivery) -> None:
+        try:
+            requests = _decoder.decode(delivery.body).requests
+        except msgspec.DecodeError as error:
+            log.error("request_not_understood", reason=str(error), next="dead_letter")
+            await self._publisher.publish([dead_letter(delivery, RESOLVE, str(error))])
+        else:
+            in_force = self._now()
+            routed = await asyncio.gather(
+                *(route(request, in_force.settings, in_force.revision, self._mx, LANES) for request in requests)
+            )
+            await self._publish(routed, in_force.revision)
+        # Confirm before ack: a crash between the two repeats the work messages, and the claim bears it.
+        self._consumer.ack([delivery])
+
+    async def _publish(self, routed: Iterable[Routed], revision: int) -> None:
+        sends: dict[int, SendRequest] = {}
+        messages: list[Message] = []
+        failures: list[RecipientOutcome] = []
+        for one in routed:
+            failures += one.failures
+            for lane, request in one.sends:
+                message = Message(SEND, str(lane), _encoder.encode(request))
+                sends[id(message)] = request
+                messages.append(message)
+        for refusal in await self._publisher.publish(messages):
+            failures += _parked(sends[id(refusal.message)], refusal.reason)
+        metrics.ROUTED.inc(len(messages))
+        metrics.UNROUTABLE.inc(len(failures))
+        if failures:
+            await self._report(failures, revision)
+
+    async def _report(self, failures: list[RecipientOutcome], revision: int) -> None:
+        message = Message(OUTCOME, "", _encoder.encode(OutcomeReport(self._name, revision, tuple(failures))))
+        while await self._publisher.publish([message]):
+            log.error("outcomes_refused", outcomes=len(failures), next="try_again_in_1s")
+            await asyncio.sleep(1)
+
+
+def _parked(request: SendRequest, reason: str) -> list[RecipientOutcome]:
+    parked = Parked(f"the lane of {request.route.site} is full: {reason}", _WHEN_FULL_S)
+    return [RecipientOutcome(recipient.no, request.attempt, parked) for recipient in request.envelope.recipients]

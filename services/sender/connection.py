@@ -1,0 +1,231 @@
+"""Connections to SMTP servers: the only file that opens SMTP sockets. It moves octets and keeps deadlines."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import msgspec
+import structlog
+
+from services.sender.auth import Login, read_login
+from services.sender.envelope import OutgoingMail
+from services.sender.helo import HeloNames
+from services.sender.link import Link, why
+from services.sender.opening import Introduction, NotOpened, Stage, opening_of
+from services.sender.reply_parser import ReplyParser
+from services.sender.session_mails import MailResult
+from services.sender.smtp_client import SmtpClient
+from services.sender.targets import Failure, Target, choose, verdict
+from services.sender.timeouts import Timeouts
+from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
+from shared.contracts import Host, Route, TlsMode
+from shared.outcomes import Bounced, Deferred
+from shared.smtp_reply import Reply, own_verdict
+
+_GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
+
+
+class Unreachable(msgspec.Struct, frozen=True):
+    """No host of the route can be used, and what that means for its mails."""
+
+    outcome: Deferred | Bounced
+
+
+class Connection:
+    """A session that is open: mails go in by `submit`, what became of them comes out of `results`."""
+
+    def __init__(self, target: Target, link: Link, client: SmtpClient) -> None:
+        self.host = str(target)  # "mx1.example.net [192.0.2.1]:25"
+        self.tls = link.tls  # "TLSv1.3", or "" for plaintext
+        self._loop = asyncio.get_running_loop()
+        self.opened_at = time.monotonic()
+        self._link = link
+        self._client = client
+        self._mails = client.mails
+        self._waiter: asyncio.Future[None] | None = None
+        self._gathering = False
+        link.work_with(client, self._changed)
+
+    @property
+    def in_flight(self) -> int:
+        """Mails whose results have not come yet."""
+        return self._mails.in_flight
+
+    @property
+    def begun(self) -> int:
+        """Mails taken up so far."""
+        return self._mails.begun
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over; what is submitted now comes back."""
+        return self._client.closed
+
+    def submit(self, mails: Iterable[OutgoingMail]) -> None:
+        """Queue mails behind those in flight. Each comes out of `results` once."""
+        self._client.submit(mails)
+        self._link.proceed()
+
+    async def results(self) -> list[MailResult]:
+        """Wait for results, and take all there are; none, when nothing is in flight. For one caller at a time.
+
+        When the session ends, all that is left comes at once.
+        """
+        while not self._mails.results and self._mails.in_flight:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        results, self._mails.results = self._mails.results, []
+        return results
+
+    async def quit(self) -> None:
+        """Close the session: what is under way is finished, what is not comes back, then QUIT. Changes no result."""
+        self._client.quit()
+        self._link.proceed()
+        try:
+            await self._link.gone.wait()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Close the session at once: what is under way counts as lost."""
+        self._client.lost("the sender gave it up")
+        self._link.proceed()
+
+    def _changed(self) -> None:
+        if self._waiter is None or not self._mails.results or self._gathering:
+            return
+        if self._mails.in_flight:
+            self._gathering = True
+            self._loop.call_later(_GATHER.total_seconds(), self._wake)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._gathering = False
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+async def connect(
+    route: Route, *, helo: HeloNames, timeouts: Timeouts | None = None, pipelining: bool = True
+) -> Connection | Unreachable:
+    """Open a session with the first host of the route that can be used, and say why if there is none."""
+    policy = policy_of(route)
+    login = await read_login(route.credentials) if route.credentials is not None else None
+    if isinstance(login, Reply):
+        return Unreachable(Deferred(login))
+    try:
+        context = context_of(policy)
+    except OSError as error:
+        reply = own_verdict(451, "4.7.5", f"the certificates in {policy.ca_file} can not be used: {why(error)}")
+        return Unreachable(Deferred(reply))
+    dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), pipelining)
+    return await dialler.search(policy)
+
+
+class _Dialler:
+    """One search for a host of a route."""
+
+    def __init__(
+        self,
+        route: Route,
+        context: ssl.SSLContext,
+        login: Login | None,
+        helo: HeloNames,
+        timeouts: Timeouts,
+        pipelining: bool,
+    ) -> None:
+        self._route = route
+        self._context = context
+        self._login = login
+        self._helo = helo
+        self._timeouts = timeouts
+        self._pipelining = pipelining
+
+    async def search(self, policy: TlsPolicy) -> Connection | Unreachable:
+        """Try the targets in order; where TLS can be done without, plaintext comes after all of them."""
+        targets, troubles = await _find_targets(self._route.hosts, self._timeouts.connect)
+        failures: list[Failure] = []
+        found = await self._try(choose(targets), policy, failures)
+        insecure = [failure for failure in failures if failure.stage is Stage.TLS]
+        if found is None and insecure and policy.mode is TlsMode.ENABLE:
+            failures = [failure for failure in failures if failure.stage is not Stage.TLS]
+            for failure in insecure:
+                _log_fallback(failure)
+            found = await self._try([failure.target for failure in insecure], plaintext(policy), failures)
+        if found is not None:
+            return found
+        if not failures and troubles:
+            return Unreachable(Deferred(troubles[-1]))
+        tried = {failure.target.host for failure in failures}
+        return Unreachable(verdict(failures, all(host.name in tried for host in self._route.hosts)))
+
+    async def _try(self, targets: Sequence[Target], policy: TlsPolicy, failures: list[Failure]) -> Connection | None:
+        for target in targets:
+            opened = await self._open(target, policy)
+            if isinstance(opened, Connection):
+                return opened
+            failures.append(opened)
+            if opened.ends_the_search:
+                return None
+        return None
+
+    async def _open(self, target: Target, policy: TlsPolicy) -> Connection | Failure:
+        link = Link(target.host, self._timeouts)
+        try:
+            async with asyncio.timeout(self._timeouts.connect.total_seconds()):
+                await asyncio.get_running_loop().create_connection(lambda: link, target.address, target.port)
+        except OSError as error:
+            return Failure(target, Stage.CONNECT, own_verdict(451, "4.4.1", f"no connection: {why(error)}"))
+        try:
+            return await self._introduce(target, policy, link)
+        except BaseException:
+            link.abort()
+            raise
+
+    async def _introduce(self, target: Target, policy: TlsPolicy, link: Link) -> Connection | Failure:
+        introduction = Introduction(
+            await self._helo.argument(link.local_address),
+            policy,
+            is_implicit(policy, target.port),
+            self._login,
+            beware_of_loops=self._route.site.startswith("mx:"),
+        )
+        parser = ReplyParser()
+        opened = await link.converse(opening_of(introduction, self._timeouts, parser), self._context)
+        if isinstance(opened, NotOpened):
+            return Failure(target, opened.stage, opened.reply)
+        client = SmtpClient(str(target), opened.offered, self._timeouts, parser, self._pipelining)
+        return Connection(target, link, client)
+
+
+async def _find_targets(hosts: Sequence[Host], limit: timedelta) -> tuple[list[Target], list[Reply]]:
+    """The addresses of all hosts in order, and why some have none."""
+    targets: list[Target] = []
+    troubles: list[Reply] = []
+    for host in hosts:
+        try:
+            addresses = host.addresses or await _addresses(host, limit)
+        except OSError as error:
+            troubles.append(own_verdict(451, "4.4.3", f"no address of {host.name}: {why(error)}"))
+        else:
+            targets += [Target(host.name, address, host.port) for address in addresses]
+    return targets, troubles
+
+
+async def _addresses(host: Host, limit: timedelta) -> list[str]:
+    """What the system's resolver says, in its order. Raises OSError."""
+    async with asyncio.timeout(limit.total_seconds()):
+        found = await asyncio.get_running_loop().getaddrinfo(host.name.strip("[]"), host.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _log_fallback(failure: Failure) -> None:
+    structlog.get_logger().warning(
+        "tls_failed", host=str(failure.target), reason=failure.reply.text, next="try_plaintext"
+    )

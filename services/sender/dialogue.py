@@ -1,0 +1,22 @@
+"""The steps of a dialogue that goes command by command: what a generator yields, for a machine to carry out."""
+
+import msgspec
+
+
+class Say(msgspec.Struct, frozen=True):
+    """Send a line (b"": nothing) and wait for one reply."""
+
+    line: bytes
+    name: str  # what is answered, for people
+    patience: float  # seconds
+
+    def __repr__(self) -> str:
+        # The line may be a password.
+        return f"Say({self.name})"
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """Negotiate TLS; nothing may come from the server before."""
+
+
+Step = Say | Handshake

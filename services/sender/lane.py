@@ -1,0 +1,105 @@
+"""One lane of one sender: work comes in the order of the queue and is handed to the queue of its site."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from services.sender.claims import ClaimDesk
+from services.sender.reporter import Reporter
+from services.sender.site import Connect, SiteQueue
+from services.sender.work import Work
+from shared.broker import Broker, Consumer, Delivery
+from shared.contracts import SendRequest
+from shared.dead import dead_letter
+from shared.topology import SEND, lane_queue
+
+log = structlog.get_logger()
+
+# A site that has taken nothing for this long is slow: it may not hold the lane for the others.
+_SLOW_S = 5.0
+_SLOW_PAUSE_S = 30.0
+_SHARE = 4  # a slow site keeps one in so many places of the window
+_LOOK_UP_S = 0.5  # how often an idle lane looks whether the settings have changed or it is to stop
+
+_decoder = msgspec.msgpack.Decoder(SendRequest)
+
+
+class Lane:
+    """Consumes one lane with a window of `max_per_connection` deliveries."""
+
+    def __init__(
+        self,
+        number: int,
+        broker: Broker,
+        connect: Connect,
+        desk: ClaimDesk,
+        reporter: Reporter,
+        max_per_connection: Callable[[], int],
+    ) -> None:
+        self._queue = lane_queue(number)
+        self._broker = broker
+        self._connect = connect
+        self._desk = desk
+        self._reporter = reporter
+        self._max_per_connection = max_per_connection
+        self._sites: dict[str, SiteQueue] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until asked to stop; then what is under way is finished and reported."""
+        async with asyncio.TaskGroup() as tasks:
+            while not stop.is_set():
+                window = self._max_per_connection()
+                consumer = self._broker.consume(self._queue, window)
+                while window == self._max_per_connection() and not stop.is_set():
+                    await self._take_some(consumer, window, tasks)
+                if not stop.is_set():
+                    # A new window means a new channel. What the old one held comes again over it; if it is sent from
+                    # here meanwhile, the second copy finds nothing to claim.
+                    await consumer.close()
+            for site in self._sites.values():
+                site.stop()
+        # The site tasks have ended. What they reported is acknowledged before the channel goes.
+        await self._reporter.flushed()
+        await consumer.close()
+
+    async def _take_some(self, consumer: Consumer, window: int, tasks: asyncio.TaskGroup) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_UP_S):
+                deliveries = await consumer.batch(window)
+        except TimeoutError:
+            deliveries = []
+        for delivery in deliveries:
+            await self._hand_over(delivery, consumer, tasks)
+        self._park_surplus(window)
+
+    async def _hand_over(self, delivery: Delivery, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
+        try:
+            request = _decoder.decode(delivery.body)
+        except msgspec.DecodeError as error:
+            log.error("work_not_understood", reason=str(error), next="dead_letter")
+            await self._broker.publisher.publish([dead_letter(delivery, SEND, str(error))])
+            consumer.ack([delivery])
+            return
+        site = self._sites.get(request.route.site)
+        if site is None:
+            site = SiteQueue(self._connect, self._desk, self._reporter, self._max_per_connection)
+            self._sites[request.route.site] = site
+            tasks.create_task(self._serve(request.route.site, site))
+        site.put(Work(request, delivery, consumer))
+
+    async def _serve(self, name: str, site: SiteQueue) -> None:
+        try:
+            await site.run()
+        finally:
+            del self._sites[name]
+
+    def _park_surplus(self, window: int) -> None:
+        if sum(site.waiting for site in self._sites.values()) < window * 3 // 4:
+            return
+        now = time.monotonic()
+        for name, site in self._sites.items():
+            if now - site.progressed_at > _SLOW_S:
+                site.park(max(1, window // _SHARE), f"{name} is slow and other mail waits behind it", _SLOW_PAUSE_S)

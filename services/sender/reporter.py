@@ -1,0 +1,70 @@
+"""Outcomes leave a sender here: gathered, published, confirmed; then the work is taken off its lane."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+import tenacity
+
+from services.sender.claims import ClaimDesk
+from services.sender.work import Work
+from shared.broker import Message, Publisher
+from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.topology import OUTCOME
+
+log = structlog.get_logger()
+
+_GATHER_S = 0.002  # the broker's cost is per message: outcomes that come together travel together
+_PER_MESSAGE = 200
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Reporter:
+    """Reports what became of claimed work."""
+
+    def __init__(self, worker: str, publisher: Publisher, desk: ClaimDesk, revision: Callable[[], int]) -> None:
+        self._worker = worker
+        self._publisher = publisher
+        self._desk = desk
+        self._revision = revision
+        self._waiting: list[tuple[Work, Sequence[RecipientOutcome]]] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def report(self, work: Work, outcomes: Sequence[RecipientOutcome]) -> None:
+        """Send these on their way; the work is acknowledged when the broker has them."""
+        self._waiting.append((work, outcomes))
+        self._idle.clear()
+        self._arrived.set()
+
+    async def loop(self) -> None:
+        """Publish reports, for ever."""
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(_GATHER_S)
+            self._arrived.clear()
+            waiting, self._waiting = self._waiting, []
+            await self._publish([outcome for _, outcomes in waiting for outcome in outcomes])
+            # Confirm before ack: a crash between the two repeats the work message, and its claim fails.
+            for work, outcomes in waiting:
+                work.done()
+                self._desk.give_up(outcome.recipient for outcome in outcomes)
+            if not self._waiting:
+                self._idle.set()
+
+    async def flushed(self) -> None:
+        """Wait until everything reported so far is with the broker."""
+        await self._idle.wait()
+
+    @tenacity.retry(
+        wait=tenacity.wait_exponential(multiplier=0.1, max=5),
+        retry=tenacity.retry_if_result(bool),
+        before_sleep=lambda _: log.error("outcomes_refused", next="try_again; no lane moves meanwhile"),
+    )
+    async def _publish(self, outcomes: Sequence[RecipientOutcome]) -> bool:
+        parts = [outcomes[start : start + _PER_MESSAGE] for start in range(0, len(outcomes), _PER_MESSAGE)]
+        reports = [OutcomeReport(self._worker, self._revision(), tuple(part)) for part in parts]
+        return bool(await self._publisher.publish([Message(OUTCOME, "", _encoder.encode(one)) for one in reports]))

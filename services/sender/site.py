@@ -1,0 +1,238 @@
+"""The mail of one site in one lane: one connection at a time, fed while there is work.
+
+work arrives → connect → claim a batch → send → report …  until max_per_connection, 300 s, or nothing to do → QUIT
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import structlog
+
+from services.sender.claims import ClaimDesk
+from services.sender.connection import Connection, Unreachable
+from services.sender.envelope import OutgoingMail
+from services.sender.reporter import Reporter
+from services.sender.session_mails import MailResult, Sent, Untouched
+from services.sender.work import Work
+from shared import metrics
+from shared.contracts import RecipientOutcome, Route
+from shared.mail_store import Claim
+from shared.outcomes import Delivered, Outcome, Parked
+
+log = structlog.get_logger()
+
+_OLDEST_S = 300.0  # a connection this old takes no more mail: receivers and firewalls tire of long ones
+_IDLE_S = 2.0  # worth keeping for the next mail; longer only occupies the receiver
+_ENOUGH = 16 * 1024 * 1024  # octets claimed and not sent, beyond which nothing more is claimed: bounds the memory
+# A site that hung up before it had taken one mail is left alone for so long.
+_HUNG_UP_PAUSE_S = 60.0
+
+Connect = Callable[[Route], Awaitable[Connection | Unreachable]]
+
+
+class ClaimedWork(msgspec.Struct, frozen=True, eq=False):
+    """Work that this sender has claimed, for those of its recipients that could be: the `key` of a mail under way."""
+
+    work: Work
+    numbers: tuple[int, ...]  # recipients, in the order of the mail's
+    attempts: tuple[int, ...]
+
+
+class SiteQueue:
+    """Work of one site that waits in this lane, and the connection that takes it."""
+
+    def __init__(
+        self, connect: Connect, desk: ClaimDesk, reporter: Reporter, max_per_connection: Callable[[], int]
+    ) -> None:
+        self._connect = connect
+        self._desk = desk
+        self._reporter = reporter
+        self._max_per_connection = max_per_connection
+        self._waiting: deque[Work] = deque()
+        self._again: deque[OutgoingMail] = deque()  # claimed, and given back by a connection that ended
+        self._route: Route | None = None  # of the newest settings among the work seen
+        self._arrived = asyncio.Event()
+        self._submitted = asyncio.Event()
+        self._room = asyncio.Event()
+        self._unsent = 0  # octets submitted without a result
+        self._delivered = 0  # mails that the present connection got rid of
+        self._fed = False  # the present connection gets nothing more
+        self._stopping = False
+        self.progressed_at = time.monotonic()
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that are not claimed."""
+        return len(self._waiting)
+
+    def put(self, work: Work) -> None:
+        """Add work."""
+        route = work.request.route
+        if self._route is None or route.revision >= self._route.revision:
+            self._route = route
+        self._waiting.append(work)
+        self._arrived.set()
+
+    def park(self, keep: int, reason: str, pause_s: float) -> None:
+        """Give back to the scheduler what waits beyond the first `keep`; no attempt is counted."""
+        while len(self._waiting) > keep:
+            self._report(self._waiting.pop(), Parked(reason, pause_s))
+
+    def stop(self) -> None:
+        """Take no more work: what is not claimed stays in its lane, what is under way is finished."""
+        self._stopping = True
+        self._arrived.set()
+        self._room.set()
+
+    async def run(self) -> None:
+        """Send what waits, over one connection after another, until nothing comes for a while."""
+        while not self._stopping and await self._work_within(_IDLE_S):
+            assert self._route is not None
+            route = self._route
+            connected = await self._connect(route)
+            if isinstance(connected, Connection):
+                await self._use(connected, _terms(route))
+            else:
+                self._report_unreachable(connected.outcome)
+            self.progressed_at = time.monotonic()
+        self._park_claimed("the sender stops", 0.0)
+
+    def _report_unreachable(self, outcome: Outcome) -> None:
+        """The whole site is out of reach: one attempt for each that waits; it needs no claim."""
+        waiting, self._waiting = self._waiting, deque()
+        for work in waiting:
+            self._report(work, outcome)
+        again, self._again = self._again, deque()
+        for mail in again:
+            self._report_mail(mail.key, [outcome] * len(mail.recipients))
+
+    # -- one connection ----------------------------------------------------------------------------------
+
+    async def _use(self, connection: Connection, terms: Route) -> None:
+        metrics.CONNECTIONS.inc()
+        self._delivered = 0
+        reader = asyncio.create_task(self._read(connection))
+        try:
+            await self._feed(connection, terms)
+            if self._stopping:
+                await connection.quit()  # what is under way is finished; what is not comes back
+            self._submitted.set()
+            await reader
+            await connection.quit()
+        finally:
+            reader.cancel()
+            metrics.CONNECTIONS.dec()
+        if self._again and not self._delivered:
+            self._park_claimed("the site hung up before it had taken a mail", _HUNG_UP_PAUSE_S)
+
+    async def _feed(self, connection: Connection, terms: Route) -> None:
+        """Claim and submit, for as long as this connection may take more."""
+        self._fed, room = False, self._max_per_connection()
+        try:
+            while room > 0 and self._usable(connection, terms) and await self._work_within(_IDLE_S):
+                mails = await self._next_mails(room)
+                room = min(room - len(mails), self._max_per_connection() - connection.begun)
+                self._submit(connection, mails)
+                await self._room_for_more()
+        finally:
+            self._fed = True
+
+    def _usable(self, connection: Connection, terms: Route) -> bool:
+        young = time.monotonic() - connection.opened_at < _OLDEST_S
+        assert self._route is not None
+        # New settings, such as a TLS mode, mean a new connection.
+        return young and not (self._stopping or connection.closed) and terms == _terms(self._route)
+
+    async def _next_mails(self, room: int) -> list[OutgoingMail]:
+        """The next mails to submit: what is claimed already, then what can be claimed of the work that waits."""
+        mails = [self._again.popleft() for _ in range(min(room, len(self._again)))]
+        batch: list[Work] = []
+        size = 0
+        while self._waiting and len(mails) + len(batch) < room and size < _ENOUGH:
+            work = self._waiting.popleft()
+            batch.append(work)
+            size += work.request.envelope.size
+        claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
+        return mails + [mail for work in batch if (mail := _claimed_mail(work, claims)) is not None]
+
+    def _submit(self, connection: Connection, mails: Sequence[OutgoingMail]) -> None:
+        if mails:
+            self._unsent += sum(len(mail.content) for mail in mails)
+            connection.submit(mails)
+            self._submitted.set()
+
+    async def _room_for_more(self) -> None:
+        while self._unsent >= _ENOUGH and not self._stopping:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _read(self, connection: Connection) -> None:
+        """Take results until all that was submitted has one."""
+        while not (self._fed and not connection.in_flight):
+            await self._submitted.wait()
+            self._submitted.clear()
+            while results := await connection.results():
+                self._take(results)
+        self._take(await connection.results())
+
+    def _take(self, results: Sequence[MailResult]) -> None:
+        self.progressed_at = time.monotonic()
+        for result in results:
+            self._unsent -= len(result.mail.content)
+            match result:
+                case Sent(mail, outcomes):
+                    self._delivered += any(isinstance(outcome, Delivered) for outcome in outcomes)
+                    self._report_mail(mail.key, outcomes)
+                case Untouched(mail):
+                    self._again.append(mail)
+        self._room.set()
+
+    # -- what becomes of work ----------------------------------------------------------------------------
+
+    async def _work_within(self, limit_s: float) -> bool:
+        if not (self._waiting or self._again or self._stopping):
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), limit_s)
+        return bool(self._waiting or self._again) and not self._stopping
+
+    def _park_claimed(self, reason: str, pause_s: float) -> None:
+        again, self._again = self._again, deque()
+        for mail in again:
+            self._report_mail(mail.key, [Parked(reason, pause_s)] * len(mail.recipients))
+
+    def _report(self, work: Work, outcome: Outcome) -> None:
+        attempt = work.request.attempt
+        self._reporter.report(work, [RecipientOutcome(number, attempt, outcome) for number in work.numbers])
+
+    def _report_mail(self, claimed: ClaimedWork, outcomes: Sequence[Outcome]) -> None:
+        triples = zip(claimed.numbers, claimed.attempts, outcomes, strict=True)
+        self._reporter.report(claimed.work, [RecipientOutcome(*triple) for triple in triples])
+
+
+def _terms(route: Route) -> Route:
+    """What makes a connection of one route good for mail of another; MX hosts are shuffled for each mail."""
+    return msgspec.structs.replace(route, hosts=(), revision=0)
+
+
+def _claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
+    """The mail for those recipients that could be claimed; work of which none could is done."""
+    envelope = work.request.envelope
+    recipients = [recipient for recipient in envelope.recipients if recipient.no in claims]
+    if not recipients:
+        work.done()
+        log.info("not_claimed", mail=envelope.mail, attempt=work.request.attempt, next="none")
+        return None
+    numbers = tuple(recipient.no for recipient in recipients)
+    return OutgoingMail(
+        envelope.reverse_path,
+        tuple(recipient.address for recipient in recipients),
+        claims[numbers[0]].content,
+        envelope.eight_bit,
+        envelope.smtputf8,
+        ClaimedWork(work, numbers, tuple(claims[number].attempt for number in numbers)),
+    )
