@@ -101,16 +101,18 @@ class TlsMode(enum.StrEnum):
 class SecretReference(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a secret lies: in an environment variable or in a file of the sender. Never the secret itself."""
 
-    env: str | None = None
-    file: str | None = None
+    env: Annotated[str | None, Meta(description="name of an environment variable of the senders")] = None
+    file: Annotated[
+        str | None, Meta(description="path of a file on the senders; one line end at its end is dropped")
+    ] = None
 
 
 class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to sign in at a relay."""
 
-    user: str
+    user: Annotated[str, Meta(description="user name")]
     password: SecretReference
-    allow_plaintext: bool = False  # may go over a connection without TLS
+    allow_plaintext: Annotated[bool, Meta(description="may be sent over a connection without TLS")] = False
 
 
 class Host(Struct, frozen=True, array_like=True):
