@@ -72,7 +72,7 @@ def document() -> dict[str, Any]:
             "title": "Pillarbox",
             "version": "1",
             "description": "Generated from shared/contracts.py by `make docs`; do not edit. "
-            "Unknown fields are refused. Hops between the services travel as msgpack arrays in the order of the fields.",
+            "Unknown fields are refused. Hops between the services are msgpack arrays, fields in order.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": _JSON,
