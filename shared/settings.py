@@ -22,6 +22,8 @@ _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A
 _HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\])$"
 _DNS_SERVER = r"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{1,5})?$"
 
+_LANES = 4  # shared.topology.LANES, which a test holds equal: a sender opens one connection per site and lane
+
 HostName = Annotated[str, Meta(pattern=_HOST, max_length=255)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -124,7 +126,7 @@ class RelayRoute(_Group, frozen=True, kw_only=True):
 class SiteLimit(_Group, frozen=True, kw_only=True):
     """A limit of one site's own."""
 
-    connections: Annotated[int, Meta(ge=1, le=64, description="connections that each sender may open to it")]
+    connections: Annotated[int, Meta(ge=1, le=_LANES, description="connections that each sender may open to it")]
     until: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
         Meta(description="the limit ends by itself at this time (RFC 3339)"),
@@ -135,7 +137,7 @@ class Limits(_Group, frozen=True, kw_only=True):
     """How hard a receiver may be worked."""
 
     connections: Annotated[
-        int, Meta(ge=1, le=64, description="connections that each sender may open to one MX site")
+        int, Meta(ge=1, le=_LANES, description="connections that each sender may open to one MX site")
     ] = 4
     sites: Annotated[dict[str, SiteLimit], Meta(description="limits of their own, by MX host or recipient domain")] = {}
 

@@ -17,7 +17,7 @@ from shared.settings import Identity
 
 _BARE = re.compile(rb"\r\n|\r|\n")
 _MAX_LINE = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6
-_LONG_LINE = re.compile(rb"[^\r]{%d,}" % (_MAX_LINE + 1))
+_LONG_LINE = re.compile(rb"[^\r\n]{%d,}" % (_MAX_LINE + 1))
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _LOOP = 100  # Received headers, RFC 5321 section 6.3
 

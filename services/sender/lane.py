@@ -49,16 +49,17 @@ class Lane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until asked to stop; then what is under way is finished and reported."""
+        window = self._max_per_connection()
+        consumer = self._broker.consume(self._queue, window)
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
-                window = self._max_per_connection()
-                consumer = self._broker.consume(self._queue, window)
-                while window == self._max_per_connection() and not stop.is_set():
-                    await self._take_some(consumer, window, tasks)
-                if not stop.is_set():
+                if window != self._max_per_connection():
                     # A new window means a new channel. What the old one held comes again over it; if it is sent from
                     # here meanwhile, the second copy finds nothing to claim.
                     await consumer.close()
+                    window = self._max_per_connection()
+                    consumer = self._broker.consume(self._queue, window)
+                await self._take_some(consumer, window, tasks)
             for site in self._sites.values():
                 site.stop()
         # The site tasks have ended. What they reported is acknowledged before the channel goes.

@@ -154,7 +154,7 @@ class Opening:
     def to_send(self, now: float) -> bytes:
         """Octets for the server."""
         data, self._out = self._out, b""
-        return data
+        return b"" if self.closed else data
 
     def secured(self, now: float) -> None:
         """The handshake is done."""

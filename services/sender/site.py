@@ -62,6 +62,7 @@ class SiteQueue:
         self._delivered = 0  # mails that the present connection got rid of
         self._fed = False  # the present connection gets nothing more
         self._stopping = False
+        self._connecting: asyncio.Future[Connection | Unreachable] | None = None
         self.progressed_at = time.monotonic()
 
     @property
@@ -74,6 +75,8 @@ class SiteQueue:
         route = work.request.route
         if self._route is None or route.revision >= self._route.revision:
             self._route = route
+        if not (self._waiting or self._unsent):
+            self.progressed_at = time.monotonic()  # it had nothing to do: that is not slow
         self._waiting.append(work)
         self._arrived.set()
 
@@ -87,19 +90,32 @@ class SiteQueue:
         self._stopping = True
         self._arrived.set()
         self._room.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     async def run(self) -> None:
         """Send what waits, over one connection after another, until nothing comes for a while."""
         while not self._stopping and await self._work_within(_IDLE_S):
             assert self._route is not None
             route = self._route
-            connected = await self._connect(route)
-            if isinstance(connected, Connection):
-                await self._use(connected, _terms(route))
-            else:
-                self._report_unreachable(connected.outcome)
+            match await self._connect_unless_stopped(route):
+                case Unreachable(outcome):
+                    self._report_unreachable(outcome)
+                case Connection() as connection:
+                    await self._use(connection, _terms(route))
             self.progressed_at = time.monotonic()
         self._park_claimed("the sender stops", 0.0)
+
+    async def _connect_unless_stopped(self, route: Route) -> Connection | Unreachable | None:
+        self._connecting = asyncio.ensure_future(self._connect(route))
+        try:
+            return await self._connecting
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return None
+        finally:
+            self._connecting = None
 
     def _report_unreachable(self, outcome: Outcome) -> None:
         """The whole site is out of reach: one attempt for each that waits; it needs no claim."""

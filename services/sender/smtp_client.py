@@ -306,6 +306,8 @@ class SmtpClient:
         self.deadline = inf
         self._end_reply = reply
         in_doubt = next((transaction for expected, transaction in self._expected if expected is self._dot), None)
+        self._out.clear()
+        self._body = memoryview(b"")
         if in_doubt is None:
             self.mails.dismiss(reply, suspect, None)
         else:

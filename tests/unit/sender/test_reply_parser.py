@@ -113,7 +113,7 @@ def in_portions(portions: list[bytes]) -> tuple[list[Reply], str]:
     try:
         for portion in portions:
             for reply in parser.feed(portion):
-                replies.append(reply)  # noqa: PERF402 - the replies before an error count
+                replies.append(reply)
     except BadReply as error:
         return replies, str(error)
     return replies, ""

@@ -16,6 +16,7 @@ from shared.settings import (
     to_document,
     to_toml,
 )
+from shared.topology import LANES
 
 
 def test_an_empty_document_is_all_defaults():
@@ -133,3 +134,9 @@ def test_a_site_may_have_its_own_limit_for_a_time(names, now, expected):
         {"limits": {"sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}}}
     )
     assert limit_of(settings, names, now) == expected
+
+
+def test_a_limit_is_at_most_one_connection_per_lane():
+    assert parse_settings({"limits": {"connections": LANES}}).limits.connections == LANES
+    with pytest.raises(Invalid):
+        parse_settings({"limits": {"connections": LANES + 1}})

@@ -1,0 +1,125 @@
+"""Settings changed from the command line: assignments, differences, what took effect, the editor's text."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from cli.editing import editor, first_text, with_mark, without_marks
+from cli.failures import CommandFailed
+from cli.settings import history_rows
+from cli.settings_diff import Change, changes, look_up, shown
+from cli.settings_publish import judged, took_effect, with_assignments
+from shared.contracts import SettingsVersion
+from shared.refusals import Invalid
+from shared.settings import Settings, SettingsDocument, parse_toml, to_document
+
+DEFAULTS = to_document(Settings())
+
+
+def version(revision: int, document: dict | None = None, **changed) -> SettingsVersion:
+    fields = {"time": datetime(2026, 3, 1, tzinfo=UTC), "author": "ada", "comment": ""}
+    return SettingsVersion(revision=revision, settings=document or DEFAULTS, **{**fields, **changed})
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("sending.hold=10m", [Change("sending.hold", "5m", "10m")]),
+        ("sending.max_per_connection = 7", [Change("sending.max_per_connection", 100, 7)]),
+        ("tls=require", [Change("tls", "enable", "require")]),
+        ("tls=enable", []),
+        (
+            'limits.sites."mx.b.example".connections=2',
+            [Change('limits.sites."mx.b.example".connections', None, 2)],
+        ),
+    ],
+)
+def test_an_assignment_changes_what_it_names(assignment, expected):
+    assert changes(DEFAULTS, with_assignments(DEFAULTS, [assignment])) == expected
+
+
+def test_an_empty_value_brings_the_default_back():
+    longer = with_assignments(DEFAULTS, ["sending.hold=10m"])
+    assert with_assignments(longer, ["sending.hold="]) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("assignment", "refusal"),
+    [
+        ("sending.hold", "takes KEY=VALUE"),
+        ("=1", "takes KEY=VALUE"),
+        ("sending.hold=soon", 'sending.hold: got "soon"'),
+        ("sendin.hold=1m", "did you mean sending"),
+    ],
+)
+def test_a_wrong_assignment_names_the_field(assignment, refusal):
+    with pytest.raises((CommandFailed, Invalid), match=refusal):
+        with_assignments(DEFAULTS, [assignment])
+
+
+def test_a_field_or_group_is_looked_up_by_its_key():
+    assert look_up(DEFAULTS, "sending.hold") == "5m"
+    assert look_up(DEFAULTS, "delivery") == {"mode": "relay"}
+    with pytest.raises(Invalid, match=r"sending.held: is not set; known are hold, max_per_connection"):
+        look_up(DEFAULTS, "sending.held")
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "(not set)"), ("5m", '"5m"'), (7, "7"), (["a"], '["a"]')])
+def test_a_value_is_shown_as_it_is_written(value, text):
+    assert shown(value) == text
+
+
+WANTED = SettingsDocument(settings=DEFAULTS, author="ada", comment="why", revision=8)
+
+
+@pytest.mark.parametrize(
+    ("current", "ours"),
+    [
+        (version(8, comment="why"), True),
+        (version(8, {**DEFAULTS, "newer": {"field": 1}}, comment="why"), True),  # a newer scheduler's defaults
+        (version(8, comment="other"), False),
+        (version(8, author="bob", comment="why"), False),
+        (version(8, {**DEFAULTS, "tls": "none"}, comment="why"), False),
+        (version(7, comment="why"), False),
+        (None, False),
+    ],
+)
+def test_only_our_own_document_counts_as_in_force(current, ours):
+    if ours:
+        assert took_effect(current, WANTED) is current
+    else:
+        with pytest.raises(CommandFailed, match="came first"):
+            took_effect(current, WANTED)
+
+
+def test_the_history_says_what_each_version_changed():
+    longer = with_assignments(DEFAULTS, ["sending.hold=10m"])
+    rows = history_rows([version(2, restores=0, comment="back"), version(1, longer), version(0)])
+    assert [[row[0], *row[2:]] for row in rows] == [
+        ["2", "ada", "sending.hold (restores 0)", "back"],
+        ["1", "ada", "sending.hold", ""],
+        ["0", "ada", "", ""],
+    ]
+
+
+def test_the_editor_shows_the_document_and_takes_it_back_unchanged():
+    assert judged(parse_toml(first_text(version(3)))) == DEFAULTS
+
+
+def test_a_refusal_stands_above_the_text_until_the_next_round():
+    text = "# mine\ntls = 1\n"
+    marked = with_mark(text, "tls: got 1")
+    assert marked.startswith("#! tls: got 1\n")
+    assert without_marks(marked) == text
+
+
+@pytest.mark.parametrize(
+    ("variables", "command"),
+    [
+        ({"EDITOR": "nano"}, ["nano"]),
+        ({"EDITOR": "nano", "VISUAL": "code --wait"}, ["code", "--wait"]),
+        ({}, ["sensible-editor"]),
+    ],
+)
+def test_the_editor_is_the_one_people_have_chosen(variables, command):
+    assert editor(variables) == command

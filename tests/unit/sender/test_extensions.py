@@ -1,0 +1,37 @@
+"""What servers offer. Items are those of the outbound SMTP checklist, sections C and I."""
+
+import pytest
+
+from services.sender.extensions import Extensions, read_extensions
+from shared.smtp_reply import Reply
+
+NONE = Extensions(server="mx.example")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], NONE),
+        (["X-UNKNOWN", "ENHANCEDSTATUSCODES"], NONE),  # item 40
+        (["pipelining"], Extensions(server="mx.example", pipelining=True)),
+        (["PIPELINING", "8bitmime"], Extensions(server="mx.example", pipelining=True, eight_bit=True)),
+        (["SIZE"], Extensions(server="mx.example", size=0)),  # item 108
+        (["SIZE 0"], Extensions(server="mx.example", size=0)),
+        (["SIZE 10240000"], Extensions(server="mx.example", size=10240000)),
+        (["SIZE=1000"], Extensions(server="mx.example", size=1000)),
+        (["SIZE lots"], Extensions(server="mx.example", size=0)),
+        (["SMTPUTF8"], Extensions(server="mx.example", smtputf8=True, eight_bit=True)),  # item 113
+        (["STARTTLS"], Extensions(server="mx.example", starttls=True)),
+        (["AUTH plain LOGIN"], Extensions(server="mx.example", auth=frozenset({"PLAIN", "LOGIN"}))),
+        (["AUTH=LOGIN PLAIN"], Extensions(server="mx.example", auth=frozenset({"PLAIN", "LOGIN"}))),
+        (["AUTH PLAIN", "AUTH=LOGIN"], Extensions(server="mx.example", auth=frozenset({"PLAIN", "LOGIN"}))),
+        (["AUTH"], NONE),
+        ([""], NONE),
+    ],
+)
+def test_each_line_but_the_first_is_an_extension(lines, expected):
+    assert read_extensions(Reply(250, "", "\n".join(["mx.example at your service", *lines]))) == expected
+
+
+def test_the_first_line_is_no_extension():
+    assert read_extensions(Reply(250, "", "PIPELINING")) == Extensions(server="PIPELINING")

@@ -1,0 +1,88 @@
+"""docker-compose.yml and Dockerfile: no Docker runs here, but much of what would go wrong there can be seen."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+OURS = ("setup", "scheduler", "resolver", "sender")
+WORKERS = ("scheduler", "resolver", "sender")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    document = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
+    assert isinstance(document, dict)
+    return document
+
+
+def test_the_file_follows_the_compose_specification():
+    # check-jsonschema ships the specification's own schema, https://github.com/compose-spec/compose-spec.
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_service_can_be_scaled(compose: dict[str, Any]):
+    for name, service in compose["services"].items():
+        assert "container_name" not in service, name
+        assert "ports" not in service, name
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_command_is_a_module_that_runs(compose: dict[str, Any], name: str):
+    module = compose["services"][name]["command"][0]
+    assert importlib.util.find_spec(f"{module}.__main__") is not None
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_passwords_come_from_files_that_compose_puts_there(compose: dict[str, Any], name: str):
+    service = compose["services"][name]
+    for variable, value in service["environment"].items():
+        if variable.endswith("_URL"):
+            assert re.match(r"[a-z+]+://[a-z]+@", value), f"{variable} holds a password"
+        if variable.endswith("_FILE"):
+            assert value.removeprefix("/run/secrets/") in service["secrets"]
+    assert {"PILLARBOX_AMQP_PASSWORD_FILE", "PILLARBOX_STORE_PASSWORD_FILE"} <= service["environment"].keys()
+
+
+def test_every_secret_config_and_volume_is_defined(compose: dict[str, Any]):
+    for service in compose["services"].values():
+        assert set(service.get("secrets", [])) <= compose["secrets"].keys()
+        assert {config["source"] for config in service.get("configs", [])} <= compose["configs"].keys()
+        assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= compose["volumes"].keys()
+        assert set(service.get("depends_on", [])) <= compose["services"].keys()
+
+
+@pytest.mark.parametrize("name", [*WORKERS, "rabbitmq", "postgres"])
+def test_what_runs_on_has_a_health_check(compose: dict[str, Any], name: str):
+    assert compose["services"][name]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_the_health_check_asks_the_port_that_serves_the_metrics(compose: dict[str, Any], name: str):
+    service = compose["services"][name]
+    port = service["environment"]["PILLARBOX_METRICS_PORT"]
+    program = service["healthcheck"]["test"][-1]
+    compile(program, "health check", "exec")
+    assert f"127.0.0.1:{port}/" in program
+
+
+def test_the_image_gets_all_it_copies():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copies = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for source in " ".join(copies).split():
+        assert (ROOT / source).exists(), source
+        assert f"!{source}" in ignored
+
+
+def test_the_image_runs_as_an_ordinary_user():
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^USER pillarbox$", dockerfile, flags=re.MULTILINE)
