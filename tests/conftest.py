@@ -65,4 +65,3 @@ def sink() -> Iterator[RecordingSink]:
     """An SMTP server that takes every mail and remembers it."""
     with RecordingSink() as server:
         yield server
-

@@ -185,10 +185,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     [
         ({}, 16, 4),
         ({}, 2, 2),  # no more than there are
-        ({"connections": 8}, 16, 8),
+        ({"connections": 3}, 16, 3),
         ({"sites": {"mx2.big.example": {"connections": 1}}}, 16, 1),
         ({"sites": {"big.example": {"connections": 2}}}, 16, 2),
-        ({"sites": {"big.example": {"connections": 2}, "mx1.big.example": {"connections": 6}}}, 16, 6),  # host first
+        ({"sites": {"big.example": {"connections": 2}, "mx1.big.example": {"connections": 3}}}, 16, 3),  # host first
         ({"sites": {"big.example": {"connections": 2, "until": (NOW + timedelta(seconds=1)).isoformat()}}}, 16, 2),
         ({"sites": {"big.example": {"connections": 2, "until": NOW.isoformat()}}}, 16, 4),  # it has ended
     ],
