@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 from datetime import datetime
 from email.header import decode_header, make_header
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,7 +18,6 @@ from shared.settings import Identity
 
 _BARE = re.compile(rb"\r\n|\r|\n")
 _MAX_LINE = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6
-_LONG_LINE = re.compile(rb"[^\r\n]{%d,}" % (_MAX_LINE + 1))
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _LOOP = 100  # Received headers, RFC 5321 section 6.3
 
@@ -58,8 +58,9 @@ def _with_crlf(body: bytes) -> bytes:
         body += b"\r\n"
     if b"\0" in body:
         raise Invalid("content", "has a NUL octet; encode the part in base64")
-    if found := _LONG_LINE.search(body):
-        line = body.count(b"\n", 0, found.start()) + 1
+    lengths = list(map(len, body.split(b"\r\n")))
+    if max(lengths) > _MAX_LINE:
+        line = next(number for number, length in enumerate(lengths, start=1) if length > _MAX_LINE)
         raise Invalid("content", f"line {line} has over {_MAX_LINE} octets; encode the part as quoted-printable")
     return body
 
@@ -148,7 +149,12 @@ def _missing(fields: list[_Field], sender: Address, mail: str, identity: Identit
 
 
 def _host(identity: Identity) -> str:
-    return identity.helo_name if identity.helo_name != "auto" else socket.gethostname()
+    return identity.helo_name if identity.helo_name != "auto" else _machine()
+
+
+@cache
+def _machine() -> str:
+    return socket.gethostname()
 
 
 def _decoded(text: str) -> str:

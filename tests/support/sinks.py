@@ -37,14 +37,18 @@ class RecordingSink(SinkMemory):
         pipelining: bool = True,
         smtputf8: bool = True,
         name: str = "sink.example",
+        address: str = "127.0.0.1",
+        port: int | None = None,
     ) -> None:
         """With a `certificate` it offers STARTTLS, or speaks TLS at once (`implicit_tls`).
 
         `breaks_handshake`: it offers STARTTLS, says 220 and then talks nonsense. `users`: names with passwords; given,
         nobody else may send. `greylists`: the first RCPT of each pair of sender and recipient is refused with 450.
+        `address` is one of loopback; without a `port` it takes a free one.
         """
         super().__init__(greylists=greylists)
-        self.port = free_port()
+        self.address = address
+        self.port = free_port() if port is None else port
         self._options = SinkOptions(
             certificate=certificate,
             implicit_tls=implicit_tls,
@@ -105,7 +109,7 @@ class RecordingSink(SinkMemory):
 
         certificate = self._options.certificate if self._options.implicit_tls else None
         server = await loop.create_server(
-            make_protocol, "127.0.0.1", self.port, ssl=certificate.server_context() if certificate else None
+            make_protocol, self.address, self.port, ssl=certificate.server_context() if certificate else None
         )
         ready.set()
         await stopped.wait()
