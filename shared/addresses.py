@@ -14,6 +14,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)")
 _NOT_IN_HEADERS = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")  # RFC 5322 section 2.2; CR and LF would inject
 _MAX_LOCAL, _MAX_PATH = 64, 254  # octets, RFC 5321 sections 4.5.3.1.1 and 4.5.3.1.3
+_SHOWN = 80  # characters of a bad address that its refusal repeats: it may be megabytes
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ def check_spec(spec: str) -> str:
             test_environment=True,  # .test is a domain like others to us
         )
     except EmailNotValidError as error:
-        raise ValueError(f"{spec!r} is no e-mail address: {error}") from error
+        raise ValueError(f"{spec[:_SHOWN]!r} is no e-mail address: {str(error)[: 2 * _SHOWN]}") from error
     return judged.ascii_email or judged.normalized
 
 
@@ -72,8 +73,11 @@ def domain_of(spec: str) -> str:
 
 
 def _split(text: str) -> list[tuple[str, str]]:
-    pairs = getaddresses([text])
+    try:
+        pairs = getaddresses([text])
+    except RecursionError:  # comments in comments
+        pairs = []
     # The parser drops what it can not read; a dropped recipient would be lost mail.
     if not pairs or any(not spec for _, spec in pairs):
-        raise ValueError(f"{text!r} is no e-mail address; takes name@domain or Name <name@domain>")
+        raise ValueError(f"{text[:_SHOWN]!r} is no e-mail address; takes name@domain or Name <name@domain>")
     return pairs

@@ -22,6 +22,7 @@ MAX_MAIL_ID = 200  # characters: fits the broker's short string of 255 bytes and
 MailId = Annotated[str, Meta(min_length=1, max_length=MAX_MAIL_ID)]
 BatchLabel = Annotated[str, Meta(max_length=200)]
 Priority = Literal["normal", "urgent"]
+Revision = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # of a settings document; the upper bound is the store's column
 AddressList = list[str] | str  # one, or several; each with or without a display name
 
 
@@ -205,7 +206,7 @@ class ListMails(
 
     state: "StateName | None" = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
-    before: int | None = None  # the `next` of the previous page
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # the `next` of the previous page
 
 
 class Stats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="stats"):
@@ -215,7 +216,7 @@ class Stats(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 class ShowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="settings"):
     """Give the settings in force, or those of a revision, and the last `history` revisions."""
 
-    revision: int | None = None
+    revision: Revision | None = None
     history: Annotated[int, Meta(ge=0, le=1000)] = 0
 
 

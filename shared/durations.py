@@ -22,7 +22,7 @@ class Duration(timedelta):
         """
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(f"takes {TAKES}")
-        seconds = _seconds(value.strip().lower()) if isinstance(value, str) else float(value)
+        seconds = _seconds(value.strip().lower()) if isinstance(value, str) else value
         if not 0 <= seconds <= _LONGEST_S:  # also false for NaN
             raise ValueError(f"takes {TAKES}, at most 3650d")
         return cls(seconds=seconds)
@@ -33,13 +33,13 @@ class Duration(timedelta):
 
 def format_duration(span: timedelta) -> str:
     """Write a duration the way `Duration.parse` reads it: `timedelta(minutes=90)` is `"1h30m"`."""
-    whole, fraction = divmod(span.total_seconds(), 1)
-    rest, text = int(whole), ""
+    whole, thousandths = divmod(round(span.total_seconds() * 1000), 1000)
+    rest, text = whole, ""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         count, rest = divmod(rest, size)
         text += f"{count}{unit}" if count else ""
-    if fraction:
-        return f"{text}{rest + round(fraction, 3):g}s"
+    if thousandths:
+        return f"{text}{rest + thousandths / 1000:g}s"
     return text + (f"{rest}s" if rest or not text else "")
 
 

@@ -25,8 +25,23 @@ def split_key(key: str) -> list[str]:
     return parts
 
 
+def read_plain(decode: Callable[[bytes], Any], body: bytes, kind: str) -> Any:
+    """Decode without a type. Raises Invalid where the body is not even `kind`.
+
+    A decoder with a type stops at the first wrong field: what follows that may be anything.
+    """
+    try:
+        return decode(body)
+    except UNREADABLE as error:
+        raise Invalid("", f"not {kind}: {error}") from error
+
+
+# What msgspec raises over octets that are no document; RecursionError over brackets in brackets in brackets.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _AT = re.compile(r" - at `([^`]*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_KEY_AT = re.compile(r" - at `key` in `([^`]*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
@@ -35,17 +50,22 @@ def explain(
 ) -> Invalid:
     """Turn msgspec's message into: the field, what it got, what it takes."""
     message = str(error)
+    if key := _KEY_AT.search(message):
+        return Invalid(key.group(1).removeprefix("$").lstrip("."), "has a name that is no text")
     at = _AT.search(message)
     path = at.group(1).removeprefix("$").lstrip(".") if at else ""
     reason = _AT.sub("", message)
     field = _name_the_keys(path, document, root, dec_hook)
     if unknown := _UNKNOWN.match(reason):
-        name = unknown.group(1)
+        name = unknown.group(1)[:_SHOWN]
         return Invalid(f"{field}.{name}".lstrip("."), _unknown_field(name, field, root))
     if missing := _MISSING.match(reason):
         return Invalid(f"{field}.{missing.group(1)}".lstrip("."), "is missing")
     got = _look_up(document, field)
     return Invalid(field, f"got {_shown(got)}; {_what_it_takes(reason)}")
+
+
+_SHOWN = 80  # characters of a refused value
 
 
 def _what_it_takes(reason: str) -> str:
@@ -67,13 +87,18 @@ def _what_it_takes(reason: str) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str | bytes):
-        value = value[:100]  # it may be megabytes
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else f'"{value}"'
-    return text if len(text) <= 80 else text[:77] + "..."
+        value = value[: _SHOWN + 1]  # it may be megabytes
+    try:
+        text = msgspec.json.encode(value, enc_hook=str).decode() if not isinstance(value, str) else f'"{value}"'
+    except (TypeError, ValueError, OverflowError, RecursionError):  # what JSON can not say
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _unknown_field(name: str, group: str, root: type) -> str:
     known = _fields_of(root, group)
+    if not known:
+        return "there is no such field"
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     return f"there is no such field; {hint}"
@@ -87,9 +112,11 @@ def _fields_of(root: type, group: str) -> list[str]:
         if isinstance(kind, msgspec.inspect.DictType):
             kind = kind.value_type
         elif isinstance(kind, msgspec.inspect.StructType):
-            kind = next((field.type for field in kind.fields if field.name == part), None)
+            name = part.partition("[")[0]
+            kind = next((field.type for field in kind.fields if field.encode_name == name), None)
         else:
             return []
+        kind = kind.item_type if isinstance(kind, msgspec.inspect.ListType) else kind
     kind = _struct_in(kind)
     return [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
 
@@ -113,8 +140,9 @@ def _name_the_keys(path: str, document: Any, root: type, dec_hook: Callable[[typ
     for key, value in mapping.items():
         try:
             msgspec.convert({**_nested(before, {key: value})}, root, dec_hook=dec_hook)
-        except msgspec.ValidationError:
-            return f'{before}."{key}"{after}'
+        except msgspec.ValidationError as error:
+            if "[...]" in str(error):  # and not a field that is missing here only
+                return f'{before}."{str(key)[:_SHOWN]}"{after}'
     return path
 
 
@@ -127,8 +155,8 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
 def _look_up(document: Any, field: str) -> Any:
     value = document
     for part in split_key(field) if field else []:
-        name, _, index = part.partition("[")
+        name = part.partition("[")[0]
         value = value.get(name) if isinstance(value, dict) else None
-        if index and isinstance(value, list):
-            value = value[int(index.rstrip("]"))]
+        for index in map(int, re.findall(r"\[(\d+)\]", part)):
+            value = value[index] if isinstance(value, list) and index < len(value) else None
     return value

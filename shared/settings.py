@@ -13,14 +13,16 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-from shared.contracts import Credentials, EventKind, TlsMode
+from shared.addresses import parse_addresses, refuse_control_characters
+from shared.contracts import Credentials, EventKind, Revision, TlsMode
 from shared.durations import Duration
-from shared.refusals import Invalid, explain, split_key
+from shared.refusals import UNREADABLE, Invalid, explain, read_plain, split_key
 
-_HOST = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$"
+_END = r"$(?!\n)"  # Python's `$` alone lets a line end through, which would break out of the HELO command
+_HOST = rf"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?){_END}"
 _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
-_HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\])$"
-_DNS_SERVER = r"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{1,5})?$"
+_HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\]){_END}"
+_DNS_SERVER = rf"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{{1,5}})?{_END}"
 
 _LANES = 4  # shared.topology.LANES, which a test holds equal: a sender opens one connection per site and lane
 
@@ -182,18 +184,22 @@ class SettingsDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     settings: dict[str, Any]
     author: str = ""
     comment: str = ""
-    restores: int | None = None  # the revision whose settings these are
-    revision: int | None = None  # given, it counts only as this one: two people's changes can not undo each other
+    restores: Revision | None = None  # the revision whose settings these are
+    revision: Revision | None = None  # given, it counts only as this one: two people's changes can not undo each other
 
 
 def parse_document(body: bytes) -> SettingsDocument:
     """Decode a settings message. Raises Invalid."""
     try:
-        return msgspec.json.decode(body, type=SettingsDocument)
+        document = msgspec.json.decode(body, type=SettingsDocument)
     except msgspec.ValidationError as error:
-        raise explain(error, msgspec.json.decode(body), SettingsDocument) from error
-    except msgspec.DecodeError as error:
+        raise explain(error, read_plain(msgspec.json.decode, body, "a JSON document"), SettingsDocument) from error
+    except UNREADABLE as error:
         raise Invalid("", f"not a JSON document: {error}") from error
+    for field in ("author", "comment"):
+        if "\0" in getattr(document, field):  # PostgreSQL could not keep it
+            raise Invalid(field, "has a NUL character; takes a text")
+    return document
 
 
 def parse_settings(document: dict[str, Any]) -> Settings:
@@ -319,11 +325,20 @@ def _check_across_fields(settings: Settings) -> None:
             raise Invalid(
                 f"{name}.auth.password", 'takes either { env = "NAME" } or { file = "/path" }, one of the two'
             )
-    if any(ord(character) < 32 for character in settings.identity.reply_to + settings.identity.sender_name):
-        raise Invalid("identity", "reply_to and sender_name take one line without control characters")
-    if settings.identity.reply_to and "@" not in settings.identity.reply_to:
-        raise Invalid("identity.reply_to", f"got {settings.identity.reply_to!r}; takes an e-mail address or nothing")
+    _check_identity(settings.identity)
     for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
         for name in names:
             if not re.fullmatch(_HOST, name) or name != name.lower():
                 raise Invalid(f'{group}."{name}"', "takes a domain name, in lower case, letters of ASCII")
+
+
+def _check_identity(identity: Identity) -> None:
+    """What goes into the headers of every mail must be fit for them."""
+    try:
+        refuse_control_characters(identity.sender_name)
+    except ValueError as error:
+        raise Invalid("identity.sender_name", str(error)) from error
+    try:
+        parse_addresses(identity.reply_to)
+    except ValueError as error:
+        raise Invalid("identity.reply_to", f"{error}, or nothing") from error

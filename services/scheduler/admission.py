@@ -15,7 +15,7 @@ from services.scheduler.finished import take_finished
 from shared.broker import Properties
 from shared.contracts import MAX_MAIL_ID, Submission
 from shared.durations import Duration
-from shared.refusals import Invalid, explain
+from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 from shared.settings import Settings
 
 _MAX_RECIPIENTS = 10_000  # of one mail: a row and an outcome each; larger lists are mails of their own
@@ -106,12 +106,13 @@ def new_mail_id() -> str:
 def parse_submission(body: bytes, kind: str) -> Submission:
     """Decode a structured submission. Raises Invalid."""
     codec: Any = msgspec.json if kind == "application/json" else msgspec.msgpack
+    language = kind.removeprefix("application/").upper()
     try:
         decoded: Submission = codec.decode(body, type=Submission, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
-        raise explain(error, codec.decode(body), Submission, _decode_duration) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("", f"not {kind.removeprefix('application/').upper()}: {error}") from error
+        raise explain(error, read_plain(codec.decode, body, language), Submission, _decode_duration) from error
+    except UNREADABLE as error:
+        raise Invalid("", f"not {language}: {error}") from error
     return decoded
 
 

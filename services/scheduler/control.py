@@ -43,7 +43,7 @@ from shared.contracts import (
 )
 from shared.durations import Duration
 from shared.mail_store import StoreThread
-from shared.refusals import Invalid, explain
+from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 from shared.settings_feed import SettingsFeed
 
 log = structlog.get_logger()
@@ -186,13 +186,13 @@ def parse_command(body: bytes) -> Command:
         command: Command = msgspec.json.decode(body, type=Command, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
         raise _explain(error, body) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Invalid("", f"not JSON: {error}") from error
     return command
 
 
 def _explain(error: msgspec.ValidationError, body: bytes) -> Invalid:
-    document = msgspec.json.decode(body)
+    document = read_plain(msgspec.json.decode, body, "JSON")
     kinds = {kind.__struct_config__.tag: kind for kind in Command.__args__}
     said = document.get("command") if isinstance(document, dict) else None
     if said not in kinds:

@@ -39,9 +39,9 @@ def test_an_alarm_blocks_who_publishes_and_ends_with_its_block(rabbitmq: Private
         connection.add_on_connection_unblocked_callback(lambda *_: heard.append("unblocked"))
         channel = connection.channel()
         with memory_alarm(rabbitmq):
-            channel.basic_publish("", "nobody", b"")
             while not heard:
-                connection.process_data_events(time_limit=1)
+                channel.basic_publish("", "nobody", b"")
+                connection.process_data_events(time_limit=0.1)
         while len(heard) < 2:
             connection.process_data_events(time_limit=1)
     assert heard == ["blocked", "unblocked"]

@@ -63,7 +63,10 @@ def drop_connections(node: PrivateNode) -> None:
 
 @contextmanager
 def memory_alarm(node: PrivateNode) -> Iterator[None]:
-    """The node is short of memory: it blocks connections that publish until the block is left."""
+    """The node is short of memory until the block is left: it blocks connections that publish.
+
+    A connection hears of it a moment later, and is blocked at its next publish after that.
+    """
     alarm = "{resource_limit, memory, node()}"
     evaluate(node, f"rabbit_alarm:set_alarm({{{alarm}, []}})")
     try:

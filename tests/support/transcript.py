@@ -33,7 +33,7 @@ class Machine(Protocol):
 
 def play(machine: Machine, transcript: str) -> None:
     """Hold the dialogue. The machine must say what the transcript says, when it says it, and nothing else."""
-    for side, lines in _turns(transcript):
+    for side, lines in turns(transcript):
         if side == "C":
             assert said(machine).split(b"\r\n")[:-1] == [line.encode() for line in lines]
             continue
@@ -87,7 +87,7 @@ def _outcomes(result: MailResult) -> str:
     return "untouched"
 
 
-def _turns(transcript: str) -> Iterator[tuple[str, list[str]]]:
+def turns(transcript: str) -> Iterator[tuple[str, list[str]]]:
     """An empty line, or a change of sides, is a break."""
     lines = dedent(transcript).strip("\n").split("\n")
     numbered = [(line[:2], line[3:], sum(not other for other in lines[:index])) for index, line in enumerate(lines)]

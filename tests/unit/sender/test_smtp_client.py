@@ -185,6 +185,29 @@ S: 250 ok
     ]
 
 
+def test_the_further_transaction_may_be_refused_as_a_whole():
+    transcript = f"""
+{TWO}
+S: 250 ok
+S: 250 ok
+S: 452 too many recipients
+S: 354 go
+{CONTENT_LINES}
+C: MAIL FROM:<a@sender.example>
+C: RCPT TO:<c@mx.example>
+C: DATA
+S: 250 first
+S: 451 slow down
+S: 503 MAIL first
+S: 503 MAIL first
+C: RSET
+S: 250 ok
+"""
+    assert outcomes(transcript, mail(1, "b@mx.example", "c@mx.example")) == [
+        "1: delivered 250 first, deferred 451 slow down"
+    ]
+
+
 def test_more_than_a_hundred_recipients_go_in_chunks():  # item 62
     addresses = [f"u{number}@mx.example" for number in range(250)]
     machine = client()

@@ -59,8 +59,17 @@ def test_people_write_toml_and_get_it_back():
         ({"relay": {"auth": {"user": "u", "password": {}}}}, "relay.auth.password", ["one of the two"]),
         ({"routes": {"a.example": {"host": "ok"}, "b.example": {"host": "ok", "port": "x"}}},
          'routes."b.example".port', ['got "x"', "takes a whole number"]),
-        ({"identity": {"reply_to": "nobody"}}, "identity.reply_to", ["takes an e-mail address"]),
-        ({"identity": {"sender_name": "a\nb"}}, "identity", ["control characters"]),
+        ({"identity": {"reply_to": "nobody"}}, "identity.reply_to", ["is no e-mail address"]),
+        ({"identity": {"reply_to": "a@b@c.example"}}, "identity.reply_to", ["is no e-mail address"]),
+        ({"identity": {"reply_to": "a@b.example\nBcc: c@d.example"}}, "identity.reply_to", ["control character"]),
+        ({"identity": {"sender_name": "a\nb"}}, "identity.sender_name", ["control character"]),
+        ({"identity": {"sender_name": "a\u2028b"}}, "identity.sender_name", ["control character"]),
+        ({"identity": {"helo_name": "mx.example\n"}}, "identity.helo_name", ["got"]),
+        ({"relay": {"host": "mx.example\n"}}, "relay.host", ["got"]),
+        ({"sending": {"hold": 10**400}}, "sending.hold", ["takes a duration"]),
+        ({"retry": {"schedule": [["5m"]]}}, "retry.schedule[0]", ["takes a duration"]),
+        ({"limits": {"sites": {"a.example": {"connections": 1}, "b.example": {"connections": 0}}}},
+         'limits.sites."b.example".connections', ["got 0"]),
         ({"identity": {"helo_name": "under_score"}}, "identity.helo_name", ['got "under_score"']),
         ({"retry": {"schedule": ["5m", "x"]}}, "retry.schedule[1]", ['got "x"', "takes a duration"]),
         ({"events": ["delivred"]}, "events[0]", ['got "delivred"']),
@@ -87,7 +96,10 @@ def test_a_plain_password_is_refused_and_not_repeated(group):
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"settings": 3}', b'{"setings": {}}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"settings": 3}', b'{"setings": {}}', b"\xff",
+                                  b'{"settings": 3, <rubbish', b'{"author": "\xff"}', b'{"settings": ' + b"[" * 99999,
+                                  b'{"settings": {}, "author": "\\u0000"}', b'{"settings": {}, "comment": "a\\u0000"}',
+                                  b'{"settings": {}, "restores": 2147483648}', b'{"settings": {}, "revision": -1}'])
 def test_a_message_that_is_no_document_is_refused(body):
     with pytest.raises(Invalid):
         parse_document(body)

@@ -1,0 +1,122 @@
+"""The broker as commands use it: with patience of some seconds, commands with their answers, publishing."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from cli.failures import CommandFailed, ExitCode
+from cli.home import Home, find_broker
+from cli.output import encode_hook
+from shared.broker import Broker, Consumer, Message, Properties, Refused
+from shared.contracts import Answer, Command, Refusal
+from shared.environment import without_password
+from shared.topology import CONTROL
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(seconds=5)  # for the connection
+ANSWER_TIME = timedelta(seconds=10)
+
+
+class Client:
+    """A connection to the broker, for the length of one command."""
+
+    def __init__(self, broker: Broker, url: str, answer_time: timedelta) -> None:
+        self.broker = broker
+        self.where = without_password(url)
+        self._answer_time_s = answer_time.total_seconds()
+        self._answers: Consumer | None = None
+        self._answer_queue = f"pillarbox.answer.{uuid.uuid4()}"
+
+    async def ask(self, command: Command, kind: type[T]) -> T:
+        """Publish a command and wait for its answer, which must be of this kind.
+
+        Raises CommandFailed: the scheduler refuses, or does not answer in time.
+        """
+        try:
+            async with asyncio.timeout(self._answer_time_s):
+                answer = await self._ask(command)
+        except TimeoutError:
+            raise CommandFailed(
+                f"no answer from the scheduler within {self._answer_time_s:g} s: is it running? "
+                "The command waits in its queue and is carried out when it comes back",
+                ExitCode.NO_ANSWER,
+            ) from None
+        if isinstance(answer, Refusal):
+            raise CommandFailed(f"{answer.field}: {answer.reason}" if answer.field else answer.reason)
+        if not isinstance(answer, kind):
+            raise CommandFailed(f"the scheduler answered with something else: {type(answer).__name__}")
+        return answer
+
+    async def _ask(self, command: Command) -> Answer:
+        answers = await self._subscribed()
+        asked = str(uuid.uuid4())
+        properties = Properties(
+            content_type="application/json", message_id=asked, correlation_id=asked, reply_to=self._answer_queue
+        )
+        refused = await self.broker.publisher.publish(
+            [Message(CONTROL, "", msgspec.json.encode(command, enc_hook=encode_hook), properties)]
+        )
+        if refused:
+            raise not_taken(refused[0])
+        while True:
+            deliveries = await answers.batch(10)
+            answers.ack(deliveries)
+            for delivery in deliveries:
+                if delivery.properties.correlation_id == asked:
+                    answer: Answer = msgspec.json.decode(delivery.body, type=Answer)
+                    return answer
+
+    async def _subscribed(self) -> Consumer:
+        if self._answers is None:
+            self._answers = self.broker.consume(self._answer_queue, 10, exclusive=True)
+        await self._answers.subscribed()
+        return self._answers
+
+    async def publish(self, messages: list[Message], time_limit: timedelta) -> list[Refused]:
+        """Publish with confirms. Raises CommandFailed when they do not come in time."""
+        try:
+            async with asyncio.timeout(time_limit.total_seconds()):
+                return await self.broker.publisher.publish(messages)
+        except TimeoutError:
+            raise CommandFailed(
+                f"no confirm from the broker at {self.where} within {time_limit.total_seconds():g} s: "
+                "an alarm on it (memory, disk), or the connection is lost",
+                ExitCode.UNREACHABLE,
+            ) from None
+
+
+def not_taken(refused: Refused) -> CommandFailed:
+    """The broker refused a message, in words."""
+    missing = "no exchange" in refused.reason or "no queue takes it" in refused.reason
+    hint = "; declare the topology with `pillarbox setup`" if missing else ""
+    return CommandFailed(f"the broker did not take it: {refused.reason}{hint}")
+
+
+@asynccontextmanager
+async def connected(home: Home, answer_time: timedelta = ANSWER_TIME) -> AsyncIterator[Client]:
+    """Connect to the broker of this home or environment. Raises BrokerUnreachable or BrokerRefused."""
+    url = find_broker(home)
+    broker = Broker(url, "command", patience_s=PATIENCE.total_seconds())
+    await broker.start()
+    try:
+        yield Client(broker, url, answer_time)
+    finally:
+        await broker.close()
+
+
+def with_client(
+    home: Home, work: Callable[[Client], Coroutine[Any, Any, T]], answer_time: timedelta = ANSWER_TIME
+) -> T:
+    """Run one command's work over a connection of its own."""
+
+    async def run() -> T:
+        async with connected(home, answer_time) as client:
+            return await work(client)
+
+    return asyncio.run(run())

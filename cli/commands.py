@@ -1,0 +1,121 @@
+"""All commands, by group."""
+
+import typer
+
+from cli import dead, demo, mails, replace, send, settings, setup, up, watch
+from cli.options import ending
+
+_EXITS = """[bold]Exit codes[/bold], of every command
+
+  0  done
+
+  1  the answer is no: too late, unknown, refused
+
+  2  wrong usage
+
+  3  the broker can not be reached, or does not let us in
+
+  4  no answer from the scheduler in time"""
+
+_RUNNING, _MAILS, _OPERATING = "Run it", "Mails", "Operate it"
+
+
+def build() -> typer.Typer:
+    """The command line."""
+    app = _group(
+        "Pillarbox, an outbound e-mail robot: mail is held, can be taken back, and is delivered over SMTP.", _EXITS
+    )
+    app.callback(invoke_without_command=True)(_show_help)
+    _running(app)
+    _mails(app)
+    app.add_typer(_settings(), name="settings", rich_help_panel=_OPERATING)
+    app.add_typer(_dead(), name="dead", rich_help_panel=_OPERATING)
+    app.command(
+        "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
+    )(watch.watch)
+    return app
+
+
+def _running(app: typer.Typer) -> None:
+    app.command(
+        "up",
+        rich_help_panel=_RUNNING,
+        epilog=ending("pillarbox up", "pillarbox up --home /tmp/try --senders 4 --set sending.hold=5m"),
+    )(up.up)
+    app.command("scale", rich_help_panel=_RUNNING, epilog=ending("pillarbox scale 4"))(up.scale)
+    app.command("demo", rich_help_panel=_RUNNING, epilog=ending("pillarbox demo", "pillarbox demo --mails 5000"))(
+        demo.demo
+    )
+    app.command("setup", rich_help_panel=_RUNNING, epilog=ending("pillarbox setup"))(setup.setup)
+
+
+def _mails(app: typer.Typer) -> None:
+    app.command(
+        "send",
+        rich_help_panel=_MAILS,
+        epilog=ending(
+            "pillarbox send --from a@example.org --to b@example.net --subject Hi --text Hello",
+            "pillarbox send --from a@example.org --to b@example.net --html-file x.html --attach y.pdf --hold 10m",
+            "pillarbox send newsletter.mbox --batch march --mail-from bounces@example.org",
+            "cat mail.eml | pillarbox send - --rcpt-to b@example.net",
+        ),
+    )(send.send)
+    app.command(
+        "retract", rich_help_panel=_MAILS, epilog=ending("pillarbox retract ID", "pillarbox retract --batch march")
+    )(mails.retract)
+    app.command(
+        "replace",
+        rich_help_panel=_MAILS,
+        epilog=ending(
+            "pillarbox replace ID --from a@example.org --to b@example.net --subject Hi --text 'Hello again'",
+            "pillarbox replace ID corrected.eml --hold 5m",
+        ),
+    )(replace.replace)
+    app.command(
+        "release", rich_help_panel=_MAILS, epilog=ending("pillarbox release ID", "pillarbox release --batch march")
+    )(mails.release)
+    app.command(
+        "list", rich_help_panel=_MAILS, epilog=ending("pillarbox list", "pillarbox list --state deferred --limit 200")
+    )(mails.list_mails)
+    app.command("show", rich_help_panel=_MAILS, epilog=ending("pillarbox show ID", "pillarbox show ID --json"))(
+        mails.show
+    )
+
+
+def _settings() -> typer.Typer:
+    group = _group("One document with all settings, read and changed as a whole; every version is kept.")
+    group.command("get", epilog=ending("pillarbox settings get", "pillarbox settings get sending.hold"))(settings.get)
+    group.command(
+        "set",
+        epilog=ending(
+            "pillarbox settings set sending.hold=10m --comment 'exams week'",
+            "pillarbox settings set relay.host=mail.example.org relay.port=587 tls=require",
+            'pillarbox settings set relay.auth=\'{user = "robot", password = {env = "RELAY_PASSWORD"}}\'',
+        ),
+    )(settings.set_fields)
+    group.command("edit", epilog=ending("EDITOR=nano pillarbox settings edit"))(settings.edit)
+    group.command("history", epilog=ending("pillarbox settings history --limit 5"))(settings.history)
+    group.command("rollback", epilog=ending("pillarbox settings rollback 7"))(settings.rollback)
+    return group
+
+
+def _dead() -> typer.Typer:
+    group = _group("Dead letters: messages that no worker could handle, kept until somebody looks.")
+    group.command("list", epilog=ending("pillarbox dead list", "pillarbox dead list --json"))(dead.list_letters)
+    group.command("redrive", epilog=ending("pillarbox dead redrive", "pillarbox dead redrive --only 1"))(dead.redrive)
+    return group
+
+
+def _group(words: str, epilog: str | None = None) -> typer.Typer:
+    return typer.Typer(
+        help=words,
+        epilog=epilog,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _show_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,132 @@
+"""`pillarbox dead`: look at the dead letters, and send them on their way again."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cli.client import Client, not_taken, with_client
+from cli.dead_letters import DeadLetter, is_chosen, read_letter, redriven
+from cli.failures import CommandFailed
+from cli.home import Home
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from cli.output import counted, plain, print_json, remark, screen, show_time, table
+from shared.broker import Delivery, Peek
+from shared.topology import DEAD
+
+_CONFIRM_TIME = timedelta(seconds=30)
+_AT_ONCE = 500  # held at a time while redriving
+
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="N|MARK|ID", help="Just this one, as `dead list` names it; may be repeated."),
+]
+
+
+class Redrive(msgspec.Struct, frozen=True):
+    """What became of the dead letters."""
+
+    gone: list[DeadLetter]
+    failed: list[tuple[DeadLetter, str]]
+
+
+def list_letters(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many.")] = 100,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the messages that were put aside, oldest first, and why.
+
+    JSON has their bodies, too (base64).
+    """
+    letters, total = with_client(Home(home), lambda client: _letters(client, limit))
+    if as_json:
+        print_json({"total": total, "letters": letters})
+        return
+    columns = ["n", "mark", "published to", "reason", "size", "message id", "died"]
+    rows = [
+        [str(letter.number), letter.mark, letter.exchange, letter.reason, f"{letter.size:,}", letter.message_id,
+         show_time(letter.died) if letter.died else ""]
+        for letter in letters
+    ]  # fmt: skip
+    if rows:
+        screen().print(table(columns, [[plain(cell) for cell in row] for row in rows], right=["size"]))
+    remark(f"{counted(total, 'dead letter')}" + (f", {len(rows)} of them shown" if total > len(rows) else ""))
+
+
+def redrive(
+    only: OnlyOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish dead letters again where they were published first; each leaves the dead letters once it is safe there.
+
+    Without --only, all of them. Exit 1 when one was not taken, or --only names none.
+    """
+    done = with_client(Home(home), lambda client: _redrive(client, only or []))
+    if as_json:
+        print_json(
+            {
+                "redriven": [_line(letter) for letter in done.gone],
+                "failed": [{**_line(letter), "why": why} for letter, why in done.failed],
+            }
+        )
+    else:
+        for letter, why in done.failed:
+            remark(plain(f"{letter.mark}: {why}"))
+        remark(f"{counted(len(done.gone), 'dead letter')} published again")
+    if only and not done.gone and not done.failed:
+        raise CommandFailed(f"no dead letter is named {', '.join(only)}; see `pillarbox dead list`")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+async def _letters(client: Client, limit: int) -> tuple[list[DeadLetter], int]:
+    total = await client.broker.count(DEAD)
+    async with _held(client, min(limit, total)) as peek:
+        return [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)], total
+
+
+async def _redrive(client: Client, only: Sequence[str]) -> Redrive:
+    """Go once through what lay there at the start: what dies again meanwhile comes to the end and is left."""
+    done = Redrive([], [])
+    left = await client.broker.count(DEAD)
+    # A selection has to see all of the queue at once, as those not chosen go back to its front.
+    page = left if only else _AT_ONCE
+    while left > 0:
+        async with _held(client, min(page, left)) as peek:
+            letters = [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)]
+            for letter, delivery in zip(letters, peek.deliveries, strict=True):
+                if is_chosen(letter, only):
+                    await _redrive_one(client, peek, letter, delivery, done)
+            left = 0 if done.failed or not letters else left - len(letters)
+    return done
+
+
+async def _redrive_one(client: Client, peek: Peek, letter: DeadLetter, delivery: Delivery, done: Redrive) -> None:
+    if not letter.exchange:
+        done.failed.append((letter, "nothing tells where it was published; it stays"))
+        return
+    refused = await client.publish([redriven(letter, delivery)], _CONFIRM_TIME)
+    if refused:
+        done.failed.append((letter, f"{not_taken(refused[0])}; it stays"))
+        return
+    # Publish before ack: a crash between the two repeats it, never loses it.
+    peek.ack(delivery)
+    done.gone.append(letter)
+
+
+@asynccontextmanager
+async def _held(client: Client, limit: int) -> AsyncIterator[Peek]:
+    peek = await client.broker.get(DEAD, limit)
+    try:
+        yield peek
+    finally:
+        await peek.close()
+
+
+def _line(letter: DeadLetter) -> dict[str, str | int]:
+    return {"number": letter.number, "mark": letter.mark, "id": letter.message_id, "exchange": letter.exchange}

@@ -1,0 +1,107 @@
+"""Dead letters as an operator sees them: where they were published, why they died, and how they go back."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from shared.broker import Delivery, Message, Properties
+from shared.dead import CAME_FROM, REASON
+from shared.topology import SEND
+
+_OURS = (REASON, CAME_FROM)
+# What the broker adds while it counts deliveries and moves a message to its dead-letter exchange.
+_BROKERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "x-opt-")
+_BROKER_REASONS = {
+    "delivery_limit": "every worker that had it failed, until its delivery limit",
+    "rejected": "a worker rejected it",
+    "maxlen": "its queue was full",
+    "expired": "it expired in its queue",
+}
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them."""
+
+    number: int  # its place in the queue, from 1
+    mark: str  # eight digits over its octets: names it also when the places have changed
+    message_id: str
+    exchange: str  # where it was published; "" when nothing tells
+    key: str
+    reason: str
+    died: datetime | None
+    content_type: str
+    headers: dict[str, Any]  # its own ones
+    size: int
+    body: bytes
+
+
+def read_letter(number: int, delivery: Delivery) -> DeadLetter:
+    """What a delivery of the dead-letter queue tells."""
+    headers = delivery.properties.headers
+    exchange, key = origin(headers)
+    identity = (delivery.properties.message_id or "").encode()
+    return DeadLetter(
+        number=number,
+        mark=hashlib.sha256(identity + b"\0" + delivery.body).hexdigest()[:8],
+        message_id=delivery.properties.message_id or "",
+        exchange=exchange,
+        key=key,
+        reason=reason_of(headers),
+        died=_first_death(headers).get("time"),
+        content_type=delivery.properties.content_type or "",
+        headers={name: value for name, value in headers.items() if not _added(name)},
+        size=len(delivery.body),
+        body=delivery.body,
+    )
+
+
+def origin(headers: Mapping[str, Any]) -> tuple[str, str]:
+    """Exchange and key it was published with, as a worker or the broker noted them; "" for an unknown exchange."""
+    exchange = headers.get(CAME_FROM) or headers.get("x-first-death-exchange") or _first_death(headers).get("exchange")
+    if not isinstance(exchange, str):
+        return "", ""
+    keys = _first_death(headers).get("routing-keys") or [""]
+    # Any lane will do for a work message whose lane nobody noted: senders consume them all.
+    return exchange, str(keys[0]) or ("0" if exchange == SEND else "")
+
+
+def reason_of(headers: Mapping[str, Any]) -> str:
+    """Why it died, in words."""
+    if isinstance(said := headers.get(REASON), str):
+        return said
+    death = _first_death(headers)
+    word = str(death.get("reason", "unknown"))
+    queue = f" ({death['queue']})" if death.get("queue") else ""
+    return _BROKER_REASONS.get(word, word) + queue
+
+
+def redriven(letter: DeadLetter, delivery: Delivery) -> Message:
+    """The message as it was first published; what was added when it died is left out."""
+    properties = Properties(
+        message_id=delivery.properties.message_id,
+        content_type=delivery.properties.content_type,
+        correlation_id=delivery.properties.correlation_id,
+        reply_to=delivery.properties.reply_to,
+        headers=letter.headers,
+    )
+    return Message(letter.exchange, letter.key, letter.body, properties)
+
+
+def is_chosen(letter: DeadLetter, only: Sequence[str]) -> bool:
+    """Whether a selection names it: by its place, its mark or its message id. An empty one names all."""
+    return not only or not {str(letter.number), letter.mark, letter.message_id}.isdisjoint(only)
+
+
+def _added(name: str) -> bool:
+    return name in _OURS or name.startswith(_BROKERS)
+
+
+def _first_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The oldest entry of `x-death`, which has the newest in front."""
+    deaths = headers.get("x-death")
+    if isinstance(deaths, list) and deaths and isinstance(deaths[-1], Mapping):
+        return deaths[-1]
+    return {}

@@ -1,0 +1,83 @@
+"""`pillarbox replace`: another content in the place of a mail that has not left."""
+
+from typing import Annotated
+
+import typer
+
+from cli import content_options as option
+from cli.client import ANSWER_TIME, with_client
+from cli.eml import from_eml
+from cli.failures import usage
+from cli.home import Home
+from cli.mbox import read_source
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
+from cli.output import plain, print_json, say
+from cli.submission import ContentFlags, HandlingFlags, check_id, read_file, to_handling, to_submission
+from shared.contracts import Replace, ReplaceAnswer, ReplaceResult, Submission
+
+FileArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[FILE]",
+        help="A finished message (.eml), or - for standard input. It is taken apart and composed anew.",
+        show_default=False,
+    ),
+]
+
+
+def replace(
+    mail_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the mail.")],
+    file: FileArgument = None,
+    sender: option.FromOption = None,
+    to: option.ToOption = None,
+    cc: option.CcOption = None,
+    bcc: option.BccOption = None,
+    reply_to: option.ReplyToOption = None,
+    subject: option.SubjectOption = "",
+    text: option.TextOption = None,
+    text_file: option.TextFileOption = None,
+    html_file: option.HtmlFileOption = None,
+    attach: option.AttachOption = None,
+    header: option.HeaderOption = None,
+    return_path: option.ReturnPathOption = None,
+    hold: option.HoldOption = None,
+    send_at: option.SendAtOption = None,
+    give_up_after: option.GiveUpOption = None,
+    batch: option.BatchOption = "",
+    priority: option.PriorityOption = "normal",
+    home: HomeOption = DEFAULT_HOME,
+    timeout: TimeoutOption = ANSWER_TIME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put another mail in the place of one that no sender has yet.
+
+    The id stays; content, recipients, batch and hold are the new one's. Exit 1 when it is too late.
+    """
+    content = ContentFlags(
+        sender=sender, to=to or [], cc=cc or [], bcc=bcc or [], reply_to=reply_to or [], subject=subject, text=text,
+        text_file=text_file, html_file=html_file, attach=attach or [], header=header or [], return_path=return_path,
+    )  # fmt: skip
+    handling = to_handling(hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority)
+    check_id("ID", mail_id)
+    command = Replace(id=mail_id, submission=_submission(file, content, handling))
+    answer = with_client(Home(home), lambda client: client.ask(command, ReplaceAnswer), timeout)
+    if as_json:
+        print_json(answer)
+    else:
+        say(plain(f"{answer.id}: {answer.result.replace('_', ' ')}: {answer.detail}"))
+    if answer.result is not ReplaceResult.REPLACED:
+        raise typer.Exit(1)
+
+
+def _submission(file: str | None, content: ContentFlags, handling: HandlingFlags) -> Submission:
+    if file is None:
+        return to_submission(content, handling, read_file)
+    if content.given:
+        raise usage(f"{content.given[0]}: does not go with a finished message; edit the message, or leave FILE away")
+    try:
+        found = list(read_source(file).messages)
+    except ValueError as error:
+        raise usage(str(error)) from error
+    if len(found) != 1:
+        raise usage(f"{file}: holds {len(found)} messages; takes one")
+    return from_eml(found[0].source, found[0].content, handling)

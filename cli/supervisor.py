@@ -1,0 +1,154 @@
+"""The workers of `pillarbox up`: which there are, how they start, and the file that tells of them."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from cli.child import Child
+from cli.home import Home, InboxPlace, RunFile, RunningWorker
+from cli.keeper import Keeper
+
+log = structlog.get_logger()
+
+_START_PATIENCE_S = 60.0
+_STOP_PATIENCE_S = 30.0  # a sender finishes the mails it has begun
+_MOST_SENDERS = 64
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to run."""
+
+    amqp_url: str
+    store_url: str
+    inbox: InboxPlace
+    senders: int
+    metrics: bool
+
+
+class TooMany(ValueError):
+    """A number of senders that makes no sense."""
+
+
+class Supervisor:
+    """Starts the workers, keeps them, changes the number of senders, stops them."""
+
+    def __init__(self, home: Home, plan: Plan, listener: socket.socket, say: Callable[[str], None]) -> None:
+        """`listener` is the inbox's socket: held here, it survives the inbox. `say` tells a person what happens."""
+        self._home = home
+        self._plan = plan
+        self._listener = listener
+        self._say = say
+        self._keepers: dict[str, Keeper] = {}
+        self._ready = False
+        self._scaling = asyncio.Lock()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Start all and wait until each has said that it is ready. Raises CommandFailed with the words of one that
+        does not.
+        """
+        senders = [f"sender-{number}" for number in range(1, self._plan.senders + 1)]
+        await self._start("inbox", "scheduler", "resolver", *senders)
+
+    def declare_ready(self) -> None:
+        """The settings are in force, too: whoever waits for `ready` in `run.json` may begin."""
+        self._ready = True
+        self._write_run()
+
+    async def scale(self, senders: int) -> list[str]:
+        """Have so many senders; returns their names. Raises TooMany."""
+        if not 0 <= senders <= _MOST_SENDERS:
+            raise TooMany(f"got {senders}; takes 0 to {_MOST_SENDERS} senders on one machine")
+        async with self._scaling:
+            wanted = [f"sender-{number}" for number in range(1, senders + 1)]
+            await self._stop([name for name in self.senders if name not in wanted])
+            if not self._stopping:
+                await self._start(*(name for name in wanted if name not in self._keepers))
+            return self.senders
+
+    async def stop(self) -> None:
+        """Stop the workers, then the inbox, so that what is under way still arrives."""
+        self._stopping = True
+        await self._stop([name for name in self._keepers if name != "inbox"])
+        await self._stop(["inbox"])
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for keeper in self._keepers.values():
+            keeper.kill()
+
+    @property
+    def senders(self) -> list[str]:
+        """The names of the senders that are kept, in order."""
+        names = [name for name in self._keepers if name.startswith("sender-")]
+        return sorted(names, key=lambda name: int(name.removeprefix("sender-")))
+
+    def run_file(self) -> RunFile:
+        """What `run.json` says now."""
+        return RunFile(
+            pid=os.getpid(),
+            ready=self._ready,
+            amqp_url=self._plan.amqp_url,
+            store_url=self._plan.store_url,
+            inbox=self._plan.inbox,
+            workers={
+                name: RunningWorker(
+                    pid=keeper.child.pid,
+                    metrics_port=keeper.ready.metrics_port if keeper.ready else None,
+                    log=str(self._log_of(name)),
+                )
+                for name, keeper in self._keepers.items()
+                if keeper.child is not None
+            },
+        )
+
+    async def _start(self, *names: str) -> None:
+        for name in names:
+            self._keepers[name] = Keeper(name, partial(self._launch, name), self._write_run, self._say)
+        starting = [self._keepers[name].start(_START_PATIENCE_S) for name in names]
+        await asyncio.gather(*starting)
+
+    async def _stop(self, names: list[str]) -> None:
+        keepers = [self._keepers[name] for name in names if name in self._keepers]
+        await asyncio.gather(*(keeper.stop(_STOP_PATIENCE_S) for keeper in keepers))
+        for name in names:
+            self._keepers.pop(name, None)
+        self._write_run()
+
+    def _write_run(self) -> None:
+        self._home.write_run(self.run_file())
+
+    def _log_of(self, name: str) -> Path:
+        return self._home.log_folder / f"{name}.log"
+
+    async def _launch(self, name: str) -> Child:
+        # Without the working directory on the path: a folder of the user's may be called as one of ours.
+        command = [sys.executable, "-P", "-m", *self._module(name)]
+        pass_fds = [self._listener.fileno()] if name == "inbox" else []
+        return await Child.start(command, self._environment(name), self._log_of(name), pass_fds)
+
+    def _module(self, name: str) -> list[str]:
+        if name == "inbox":
+            return ["cli.inbox", "--folder", self._plan.inbox.folder, "--socket", str(self._listener.fileno())]
+        return [f"services.{name.partition('-')[0]}"]
+
+    def _environment(self, name: str) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if key != "PILLARBOX_METRICS_PORT"}
+        path = os.pathsep.join(part for part in (str(_CHECKOUT), os.environ.get("PYTHONPATH", "")) if part)
+        return {
+            **inherited,
+            "PYTHONPATH": path,
+            "PYTHONUNBUFFERED": "1",
+            "PILLARBOX_AMQP_URL": self._plan.amqp_url,
+            "PILLARBOX_STORE_URL": self._plan.store_url,
+            "PILLARBOX_WORKER": name,
+            **({"PILLARBOX_METRICS_PORT": "0"} if self._plan.metrics else {}),
+        }

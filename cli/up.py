@@ -1,0 +1,197 @@
+"""`pillarbox up`: broker, workers and test inbox on this machine, in one folder; `pillarbox scale`."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+from typing import Annotated
+
+import structlog
+import typer
+
+from cli.client import connected
+from cli.failures import CommandFailed
+from cli.first_settings import adjust, first_document, seed, store_has_settings
+from cli.home import Home, InboxPlace
+from cli.inbox import listen
+from cli.node import NodeFailed, PrivateNode
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from cli.output import counted, plain, print_json, remark, say
+from cli.supervisor import Plan, Supervisor, TooMany
+from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
+from cli.welcome import welcome
+from shared import topology
+from shared.broker import Broker
+from shared.environment import amqp_url
+from shared.mail_log import start_log
+
+log = structlog.get_logger()
+
+_BROKER_PATIENCE_S = 60.0
+_FIRST_ANSWER = timedelta(seconds=30)  # the scheduler may be filling the settings stream from its store
+
+
+def up(
+    senders: Annotated[int, typer.Option("--senders", metavar="N", min=0, max=64, help="How many senders.")] = 2,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, on top of those in force; may be repeated."),
+    ] = None,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Each worker serves its metrics on a free port.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Run everything on this machine until Ctrl-C: a RabbitMQ of its own, scheduler, resolver, senders, a test inbox.
+
+    Nothing leaves the machine until a setting says so. Data, logs and the inbox's mail stay in the home. With
+    PILLARBOX_AMQP_URL it uses that broker instead of its own, with PILLARBOX_STORE_URL that mail store.
+    """
+    place = Home(home)
+    place.create()
+    with place.locked(), _terminating(), _log_file(place):
+        try:
+            with _broker_of(place) as url, _inbox_socket(place) as (listener, former_port):
+                inbox = InboxPlace(host="127.0.0.1", port=listener.getsockname()[1], folder=str(place.inbox_folder))
+                store_url = os.environ.get("PILLARBOX_STORE_URL") or place.store_url
+                plan = Plan(amqp_url=url, store_url=store_url, inbox=inbox, senders=senders, metrics=metrics)
+                asyncio.run(_run(place, plan, listener, former_port, assignments or []))
+        finally:
+            place.forget_run()
+
+
+def scale(
+    senders: Annotated[int, typer.Argument(metavar="N", help="How many senders.", min=0)],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the number of senders of a running `pillarbox up`. Those that end finish what they are sending."""
+    match request(Home(home).socket, Scale(senders)):
+        case Scaled(names):
+            if as_json:
+                print_json({"senders": names})
+            else:
+                say(f"{counted(len(names), 'sender')} run" + ("s" if len(names) == 1 else "") + f": {', '.join(names)}")
+        case Refused(reason):
+            raise CommandFailed(reason)
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
+async def _run(
+    home: Home, plan: Plan, listener: socket.socket, former_port: int | None, assignments: Sequence[str]
+) -> None:
+    """Start everything, wait for the end, stop everything; then raise what went wrong."""
+    stop = asyncio.Event()
+    supervisor = Supervisor(home, plan, listener, lambda words: remark(plain(words)))
+    _on_signals(stop, supervisor)
+    serving_it = asyncio.create_task(_serve(home, plan, supervisor, former_port, assignments))
+    await asyncio.wait((serving_it, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+    serving_it.cancel()
+    [result] = await asyncio.gather(serving_it, return_exceptions=True)
+    remark("stopping; senders finish what they are sending (Ctrl-C again: at once)")
+    await supervisor.stop()
+    log.info("stopped")
+    if isinstance(result, Exception) and not stop.is_set():
+        raise result
+
+
+async def _serve(
+    home: Home, plan: Plan, supervisor: Supervisor, former_port: int | None, assignments: Sequence[str]
+) -> None:
+    """Start everything, tell, and answer `scale`, for ever."""
+    broker = Broker(plan.amqp_url, "up", patience_s=_BROKER_PATIENCE_S)
+    await broker.start()
+    try:
+        await topology.declare(broker)
+        if not store_has_settings(plan.store_url):
+            await seed(broker, first_document(plan.inbox, assignments))
+    finally:
+        await broker.close()
+    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')} and the test inbox")
+    await supervisor.start()
+    async with connected(home, _FIRST_ANSWER) as client:
+        version, _ = await adjust(client, former_port, plan.inbox, assignments)
+    async with serving(home.socket, lambda wanted: _scale(supervisor, wanted)):
+        supervisor.declare_ready()
+        for line in welcome(home, supervisor.run_file(), version):
+            say(line)
+        await asyncio.Event().wait()
+
+
+async def _scale(supervisor: Supervisor, wanted: Scale) -> Reply:
+    try:
+        return Scaled(await supervisor.scale(wanted.senders))
+    except TooMany as error:
+        return Refused(str(error))
+
+
+def _on_signals(stop: asyncio.Event, supervisor: Supervisor) -> None:
+    def asked() -> None:
+        if stop.is_set():
+            supervisor.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+
+
+@contextmanager
+def _broker_of(home: Home) -> Iterator[str]:
+    """The URL of the broker: the environment's, else of a node that runs as long as the block."""
+    if os.environ.get("PILLARBOX_AMQP_URL"):
+        yield amqp_url()
+        return
+    node = PrivateNode(home.broker_folder)
+    remark(f"starting a RabbitMQ of its own in {plain(str(home.broker_folder))}")
+    try:
+        node.start()
+    except NodeFailed as failed:
+        reason = str(failed).splitlines()[0]
+        raise CommandFailed(f"RabbitMQ: {reason} (its log: {home.broker_folder / 'log'})") from failed
+    try:
+        yield node.amqp_url
+    finally:
+        remark("stopping RabbitMQ")
+        node.stop()
+
+
+@contextmanager
+def _inbox_socket(home: Home) -> Iterator[tuple[socket.socket, int | None]]:
+    """The inbox's socket, on the port of the last time if that is free; and the port of the last time."""
+    former = home.inbox_port()
+    try:
+        listener = listen(former or 0)
+    except OSError:
+        listener = listen(0)
+        remark(f"another program listens on port {former}; the inbox and the settings move to another")
+    with listener:
+        home.inbox_port_file.write_text(f"{listener.getsockname()[1]}\n", encoding="ascii")
+        yield listener, former
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does, also while the broker starts or stops."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+@contextmanager
+def _log_file(home: Home) -> Iterator[None]:
+    """The supervisor's own log, beside those of the workers."""
+    with (home.log_folder / "up.log").open("a", encoding="utf-8", buffering=1) as file:
+        with contextlib.redirect_stdout(file):
+            start_log("up")
+        yield

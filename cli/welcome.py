@@ -1,0 +1,82 @@
+"""What `pillarbox up` says when everything runs."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from cli.first_settings import relays_to
+from cli.home import Home, RunFile
+from cli.options import DEFAULT_HOME
+from cli.output import plain
+from shared.contracts import SettingsVersion
+from shared.environment import without_password
+from shared.topology import SUBMIT
+
+
+def welcome(home: Home, run: RunFile, version: SettingsVersion) -> list[str]:
+    """Where to publish, where mail goes, and commands to copy; with rich's markup."""
+    names = [name for name in run.workers if name != "inbox"]
+    facts = [
+        ("publish to", f"exchange {SUBMIT} at {without_password(run.amqp_url)} (password: {_near(home.run_file)})"),
+        ("mail goes to", where_mail_goes(version, run)),
+        ("mail is held", f"{version.settings['sending']['hold']}, then sent (setting sending.hold); until then "
+                         "`retract` takes it back"),
+        ("workers", f"{', '.join(names)}; logs in {_near(home.log_folder)}"),
+        *[("metrics", f"http://127.0.0.1:{worker.metrics_port}/metrics  {name}")
+          for name, worker in run.workers.items() if worker.metrics_port],
+    ]  # fmt: skip
+    return [
+        "",
+        f"[bold green]Pillarbox runs[/bold green], settings revision {version.revision}. Ctrl-C stops it.",
+        *(f"  [bold]{name:<13}[/bold] {plain(words)}" for name, words in facts),
+        "",
+        "Try, in another terminal:",
+        *(f"  {plain(line)}" for line in suggestions(command_line(home))),
+        "",
+    ]
+
+
+def where_mail_goes(version: SettingsVersion, run: RunFile) -> str:
+    """In words, as the settings in force have it."""
+    settings = version.settings
+    routes = f", and {', '.join(settings['routes'])} to relays of their own" if settings["routes"] else ""
+    if settings["delivery"]["mode"] == "direct":
+        return f"the recipients' own MX hosts: it leaves this machine{routes}"
+    relay = settings["relay"]
+    if relays_to(settings, run.inbox.host, run.inbox.port):
+        folder = _near(Path(run.inbox.folder))
+        return f"the test inbox at port {run.inbox.port}, a file each in {folder}; nothing leaves this machine"
+    return f"the relay {relay['host']}:{relay['port']}{routes}"
+
+
+def suggestions(command: str) -> list[str]:
+    """What to try next."""
+    return [
+        f"{command} send --from you@example.org --to friend@example.net --subject Hello --text 'A first letter'",
+        f"{command} list",
+        f"{command} show ID",
+        f"{command} retract ID",
+        f"{command} settings set sending.hold=5m --comment 'more time to think'",
+        f"{command} watch",
+        f"{command} demo",
+    ]
+
+
+def command_line(home: Home) -> str:
+    """How the command was called, to be copied: the program as it was typed, and the home where it is another one."""
+    program = sys.argv[0]
+    if Path(program).name == "__main__.py":
+        words = [Path(sys.executable).name, "-m", "cli"]
+    else:
+        words = [Path(program).name if shutil.which(Path(program).name) == program else _near(Path(program))]
+    usual = home.path == DEFAULT_HOME.absolute()
+    environment = "" if usual else f"PILLARBOX_HOME={shlex.quote(_near(home.path))} "
+    return environment + shlex.join(words)
+
+
+def _near(path: Path) -> str:
+    """The path as seen from here, when that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)

@@ -1,0 +1,124 @@
+"""`setup`, `watch`, `dead`, and the exit codes when nobody is there."""
+
+import asyncio
+
+import pytest
+
+from shared import topology
+from shared.broker import Broker, Message, Properties
+from shared.dead import dead_letter
+from shared.topology import RESOLVE, SUBMIT
+from tests.support.ports import free_port, wait_until
+from tests.support.up import Up, pillarbox
+
+SEND = ("send", "--from", "a@x.example", "--to", "b@y.example", "--text", "x")
+
+
+@pytest.fixture
+def env(amqp_url: str, tmp_path) -> dict[str, str]:
+    """A broker without any worker."""
+    return {"PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_HOME": str(tmp_path / "home")}
+
+
+def test_without_a_broker_it_says_where_it_looked_and_what_to_do(tmp_path):
+    port = free_port()
+    said = pillarbox(
+        "list", env={"PILLARBOX_AMQP_URL": f"amqp://u:secret@127.0.0.1:{port}/v", "PILLARBOX_HOME": str(tmp_path)}
+    )
+    assert (said.code, said.out) == (3, "")
+    assert f"no broker at 127.0.0.1:{port}" in said.err
+    assert "pillarbox up" in said.err
+    assert "secret" not in said.err
+
+
+def test_a_wrong_password_is_told_at_once(env):
+    url = env["PILLARBOX_AMQP_URL"].replace("://pillarbox:", "://pillarbox:not-")
+    said = pillarbox("list", env={**env, "PILLARBOX_AMQP_URL": url})
+    assert said.code == 3
+    assert "does not let us in" in said.err
+
+
+def test_without_the_topology_it_asks_for_setup_and_then_mail_is_safe(env):
+    said = pillarbox(*SEND, env=env)
+    assert said.code == 1
+    assert "declare the topology with `pillarbox setup`" in said.err
+    declared = pillarbox("setup", env=env)
+    assert declared.code == 0, declared.err
+    assert "8 exchanges and 11 queues are there" in declared.out
+    assert pillarbox("setup", "--json", env=env).json["queues"]["pillarbox.submit"] == 0
+    assert pillarbox(*SEND, env=env).code == 0
+    assert pillarbox("setup", "--json", env=env).json["queues"]["pillarbox.submit"] == 1
+
+
+def test_without_a_scheduler_there_is_no_answer(env):
+    assert pillarbox("setup", env=env).code == 0
+    said = pillarbox("retract", "x", "--timeout", "1s", env=env)
+    assert said.code == 4
+    assert "no answer from the scheduler within 1 s" in said.err
+    looked = pillarbox("watch", "--count", "1", "--json", env=env)
+    assert (looked.code, looked.json["scheduler"], looked.json["queues"]["pillarbox.control"]) == (0, False, 2)
+
+
+def test_watch_shows_what_waits_where(up: Up):
+    assert up.command(*SEND).code == 0
+    wait_until(lambda: up.command("watch", "--count", "1", "--json").json["states"]["held"] == 1, "the held mail")
+    shown = up.command("watch", "--count", "2", "--every", "0.2s")
+    assert shown.code == 0
+    for words in ("in the lanes, to senders", "dead letters", "held", "settings revision 0"):
+        assert words in shown.out
+
+
+def run(url: str, work):
+    """Run a coroutine with a broker."""
+
+    async def with_broker():
+        broker = Broker(url, "test", patience_s=30)
+        await broker.start()
+        try:
+            return await work(broker)
+        finally:
+            await broker.close()
+
+    return asyncio.run(with_broker())
+
+
+def test_dead_letters_of_workers_and_of_the_broker_are_listed_and_go_back(env):
+    async def die(broker: Broker) -> None:
+        await topology.declare(broker)
+        await broker.publisher.publish(
+            [Message(SUBMIT, "", b"{}", Properties(message_id="m1", headers={"batch": "b"}))]
+        )
+        peek = await broker.get(SUBMIT, 1)
+        await broker.publisher.publish([dead_letter(peek.deliveries[0], SUBMIT, "from: is missing")])
+        peek.ack(peek.deliveries[0])
+        await peek.close()
+        await broker.publisher.publish([Message(RESOLVE, "", b"poison", Properties(message_id="m2"))])
+        for _ in range(51):  # one more than its delivery limit
+            await (await broker.get(RESOLVE, 1)).close()
+
+    run(env["PILLARBOX_AMQP_URL"], die)
+    wait_until(lambda: pillarbox("dead", "list", "--json", env=env).json["total"] == 2, "both dead letters")
+    letters = pillarbox("dead", "list", "--json", env=env).json["letters"]
+    found = {letter["message_id"]: (letter["exchange"], letter["reason"]) for letter in letters}
+    assert found["m1"] == (SUBMIT, "from: is missing")
+    assert found["m2"] == (RESOLVE, "every worker that had it failed, until its delivery limit (pillarbox.resolve)")
+    assert "from: is missing" in pillarbox("dead", "list", env=env).out
+
+    assert pillarbox("dead", "redrive", "--only", "m3", env=env).code == 1
+    one = pillarbox("dead", "redrive", "--only", "m1", "--json", env=env)
+    assert (one.code, [letter["id"] for letter in one.json["redriven"]]) == (0, ["m1"])
+    assert pillarbox("dead", "list", "--json", env=env).json["total"] == 1
+    rest = pillarbox("dead", "redrive", env=env)
+    assert (rest.code, rest.err) == (0, "1 dead letter published again\n")
+
+    async def returned(broker: Broker) -> list[tuple[bytes, str | None, dict]]:
+        found = []
+        for queue in (SUBMIT, RESOLVE):
+            peek = await broker.get(queue, 2)
+            found += [
+                (each.body, each.properties.message_id, dict(each.properties.headers)) for each in peek.deliveries
+            ]
+            await peek.close()
+        return found
+
+    assert run(env["PILLARBOX_AMQP_URL"], returned) == [(b"{}", "m1", {"batch": "b"}), (b"poison", "m2", {})]

@@ -1,0 +1,151 @@
+"""`pillarbox up` from its start to its end, with the accidents in between."""
+
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.inbox import listen
+from cli.node import PrivateNode
+from tests.support.ports import wait_until
+from tests.support.rabbitmq import delete_vhost, new_vhost
+from tests.support.up import Up, alive, pillarbox, running_up
+
+HELLO = ("send", "--from", "a@x.example", "--to", "b@y.example", "--subject", "Hi", "--text", "Hello")
+
+
+def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Path):
+    up = Up(tmp_path / "home", {})
+    up.start("--senders", "1", "--metrics")
+    try:
+        run = up.run
+        assert set(run.workers) == {"inbox", "scheduler", "resolver", "sender-1"}
+        assert all(worker.metrics_port for name, worker in run.workers.items() if name != "inbox")
+        assert stat.S_IMODE(up.home.run_file.stat().st_mode) == 0o600
+        sent = up.command(*HELLO, "--hold", "0")
+        assert sent.code == 0, sent.err
+        [mail] = up.wait_for_mail()
+        assert b"Subject: Hi\r\n" in mail.read_bytes()
+        pids = up.pids()
+        assert up.stop() == 0, up.output.read_text()
+        assert not up.home.run_file.exists()
+        assert not [pid for pid in pids if alive(pid)]
+        # Nobody runs there now: the command says so, and where it looked.
+        said = pillarbox("list", env={"PILLARBOX_HOME": str(up.home.path), "PILLARBOX_AMQP_URL": run.amqp_url})
+        assert said.code == 3
+        assert "no broker at 127.0.0.1" in said.err
+    finally:
+        up.stop()
+
+
+@pytest.fixture
+def own_up(amqp_url: str) -> Iterator[Up]:
+    """One of the test's own, to be stopped and killed."""
+    with running_up(amqp_url, "--senders", "1") as running:
+        yield running
+
+
+def test_a_worker_that_is_killed_is_started_again(up: Up):
+    former = up.run.workers["sender-1"].pid
+    os.kill(former, signal.SIGKILL)
+    wait_until(lambda: up.run.workers["sender-1"].pid != former, "another sender-1")
+    assert "sender-1 was ended by signal 9; it is started again" in up.output.read_text()
+    assert up.command(*HELLO, "--hold", "0").code == 0
+    up.wait_for_mail(1)
+
+
+def test_a_killed_inbox_loses_no_connection_and_keeps_its_port(up: Up):
+    before = len(up.inbox())
+    os.kill(up.run.workers["inbox"].pid, signal.SIGKILL)
+    assert up.command(*HELLO, "--hold", "0").code == 0
+    up.wait_for_mail(before + 1)
+    assert up.command("settings", "get", "relay.port").out.strip() == str(up.run.inbox.port)
+
+
+def test_the_number_of_senders_changes_while_it_runs(up: Up):
+    grown = up.command("scale", "3")
+    assert (grown.code, grown.out) == (0, "3 senders run: sender-1, sender-2, sender-3\n")
+    gone = [up.run.workers[name].pid for name in ("sender-2", "sender-3")]
+    shrunk = up.command("scale", "1", "--json")
+    assert (shrunk.code, shrunk.json) == (0, {"senders": ["sender-1"]})
+    assert not [pid for pid in gone if alive(pid)]
+    assert "sender-2" not in up.run.workers
+    assert up.command("scale", "1000").code == 1
+
+
+def test_a_home_belongs_to_one(up: Up):
+    said = pillarbox("up", "--home", up.home.path, env={})
+    assert said.code == 1
+    assert f"already runs in {up.home.path} (process {up.run.pid})" in said.err
+
+
+def test_workers_do_not_outlive_a_killed_supervisor_and_the_home_can_be_used_again(own_up: Up):
+    pids = own_up.pids()
+    own_up.kill()
+    wait_until(lambda: not [pid for pid in pids if alive(pid)], "the end of the workers", 30)
+    assert own_up.home.run_file.exists()
+    assert own_up.command("scale", "2").code == 3
+    own_up.start()
+    assert own_up.command("list").code == 0
+
+
+def test_mail_settings_and_the_inbox_stay_where_they_are_over_a_restart(own_up: Up):
+    port = own_up.run.inbox.port
+    sent = own_up.command(*HELLO, "--hold", "1h")
+    assert own_up.command("settings", "set", "sending.hold=7m").code == 0
+    assert own_up.stop() == 0
+    own_up.start("--set", "sending.max_per_connection=5", "--senders", "1")
+    assert own_up.run.inbox.port == port
+    settings = own_up.command("settings", "get", "--json").json
+    assert settings["settings"]["sending"]["hold"] == "7m"
+    assert settings["settings"]["sending"]["max_per_connection"] == 5
+    assert settings["revision"] == 2
+    assert "held" in own_up.command("show", sent.out.strip()).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "sending.hold=soon"], 'sending.hold: got "soon"'),
+        (["--set", "sending.hold"], "takes KEY=VALUE"),
+    ],
+)
+def test_a_wrong_setting_ends_it_before_anything_runs(arguments, says, tmp_path: Path, amqp_url: str):
+    said = pillarbox("up", "--home", tmp_path / "home", *arguments, env={"PILLARBOX_AMQP_URL": amqp_url})
+    assert said.code == 2
+    assert says in said.err
+    assert not (tmp_path / "home" / "run.json").exists()
+
+
+def test_a_store_that_is_not_there_is_named(tmp_path: Path, amqp_url: str):
+    env = {"PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_STORE_URL": "sqlite:////nowhere/mail.db"}
+    said = pillarbox("up", "--home", tmp_path / "home", env=env)
+    assert said.code == 2
+    assert "PILLARBOX_STORE_URL: unable to open database file" in said.err
+
+
+def test_another_program_on_the_inbox_port_moves_the_inbox_and_the_settings(own_up: Up):
+    port = own_up.run.inbox.port
+    assert own_up.stop() == 0
+    with listen(port):
+        own_up.start("--senders", "1")
+        assert own_up.run.inbox.port != port
+        assert own_up.command(*HELLO, "--hold", "0").code == 0
+        own_up.wait_for_mail()
+    assert f"another program listens on port {port}" in own_up.output.read_text()
+
+
+def test_settings_that_the_store_remembers_come_back_on_an_empty_broker(own_up: Up, rabbitmq: PrivateNode):
+    assert own_up.command("settings", "set", "sending.hold=7m").code == 0
+    assert own_up.stop() == 0
+    url = new_vhost(rabbitmq)
+    elsewhere = Up(own_up.home.path, {"PILLARBOX_AMQP_URL": url})
+    elsewhere.start("--senders", "1")
+    try:
+        assert elsewhere.command("settings", "get", "sending.hold").out == "7m\n"
+    finally:
+        elsewhere.stop()
+        delete_vhost(rabbitmq, url)
