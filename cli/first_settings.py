@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import sqlalchemy as sa
-
 from cli.client import Client, not_taken
 from cli.failures import CommandFailed, ExitCode
 from cli.home import InboxPlace
@@ -14,7 +12,6 @@ from cli.settings_diff import Change, changes
 from cli.settings_publish import author, current_settings, in_force, publish_settings, with_assignments
 from shared.broker import Broker, Message, Properties
 from shared.contracts import SettingsVersion
-from shared.mail_store import open_engine, settings_history
 from shared.settings import Settings, SettingsDocument, encode_document, to_document
 from shared.topology import SETTINGS
 
@@ -58,6 +55,11 @@ def store_has_settings(url: str) -> bool:
 
     Raises CommandFailed when the store can not be read.
     """
+    # Imported here: every command would wait for SQLAlchemy, and only `up` needs it.
+    import sqlalchemy as sa
+
+    from shared.mail_store import open_engine, settings_history
+
     try:
         engine = open_engine(url)
         with engine.connect() as connection:

@@ -57,7 +57,7 @@ class Keeper:
         """The mail is here; keep it, then say so."""
         content = bytes(envelope.original_content or b"")
         kept = Kept(
-            mail_from=envelope.mail_from or "",
+            mail_from=(envelope.mail_from or "").removeprefix("<").removesuffix(">"),  # aiosmtpd writes "<>"
             rcpt_to=[str(recipient) for recipient in envelope.rcpt_tos],
             time=self._now(),
             connection=server.connection_number,

@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 import typer
@@ -17,7 +18,11 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """The exit code of a command line."""
-    _quieten()
+    with _quiet():
+        return _run(app, arguments)
+
+
+def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="pillarbox", standalone_mode=False)
         sys.stdout.flush()
@@ -49,8 +54,18 @@ def _usage_words(error: Exception) -> str:
     return f"{message} (see `{where} --help`)"
 
 
-def _quieten() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """The broker's log lines are for workers; a command says in its own words what went wrong."""
+    names = ("pika", "asyncio")
+    levels = {name: logging.getLogger(name).level for name in names}
+    configuration = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        structlog.configure(**configuration)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

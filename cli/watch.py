@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -74,21 +74,20 @@ async def _samples(client: Client, every: timedelta, count: int | None) -> Async
     before: Sample | None = None
     for looked in itertools.count(1):
         started = time.monotonic()
-        before = with_rates(await _look(client), before)
+        before = with_rates(await _look(client, before), before)
         yield before
         if looked == count:
             return
         await asyncio.sleep(max(0.0, every.total_seconds() - (time.monotonic() - started)))
 
 
-async def _look(client: Client) -> Sample:
+async def _look(client: Client, before: Sample | None) -> Sample:
     queues = {queue: await _count(client, queue) for _, names in STAGES for queue in names}
-    try:
-        stats = await client.ask(Stats(), StatsAnswer)
-    except CommandFailed:
-        return Sample(
-            time=datetime.now().astimezone(), queues=queues, states={}, totals={}, revision=None, scheduler=False
-        )
+    # Questions that nobody takes would pile up in the queue, one per look.
+    silent = before is not None and not before.scheduler and bool(queues[CONTROL])
+    stats = None if silent else await _stats(client)
+    if stats is None:
+        return Sample(time=datetime.now(UTC), queues=queues, states={}, totals={}, revision=None, scheduler=False)
     return Sample(
         time=stats.time,
         queues=queues,
@@ -97,6 +96,13 @@ async def _look(client: Client) -> Sample:
         revision=stats.revision,
         scheduler=True,
     )
+
+
+async def _stats(client: Client) -> StatsAnswer | None:
+    try:
+        return await client.ask(Stats(), StatsAnswer)
+    except CommandFailed:
+        return None
 
 
 async def _count(client: Client, queue: str) -> int | None:

@@ -235,14 +235,13 @@ class _Link:
             return await tenacity.AsyncRetrying(
                 wait=_REOPEN,
                 stop=stop,
-                retry=tenacity.retry_if_exception_type((OSError, pika.exceptions.AMQPError, TimeoutError))
-                & tenacity.retry_if_not_exception_type(pika.exceptions.AuthenticationError),
+                retry=tenacity.retry_if_exception(_may_pass),
                 before_sleep=self._say_still_trying,
                 reraise=True,
             )(self._open)
-        except (pika.exceptions.AuthenticationError, pika.exceptions.ProbableAccessDeniedError) as error:
-            raise BrokerRefused(f"{self._where()} does not let us in: {_words(error)}") from error
         except (OSError, pika.exceptions.AMQPError, TimeoutError) as error:
+            if not _may_pass(error):
+                raise BrokerRefused(f"{self._where()} does not let us in: {_words(error)}") from error
             raise BrokerUnreachable(f"no broker at {self._where()}: {_words(error)}") from error
 
     def _say_still_trying(self, state: tenacity.RetryCallState) -> None:
@@ -701,11 +700,22 @@ def _as_error(reason: BaseException) -> Exception:
     return reason if isinstance(reason, Exception) else pika.exceptions.AMQPConnectionError(str(reason))
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Whether opening may succeed later. A broker that said no to user or virtual host will say it again.
+
+    A connection that is cut while it is opened also counts as "probable" with pika; that happens while a broker starts.
+    """
+    if isinstance(error, pika.exceptions.ProbableAuthenticationError | pika.exceptions.ProbableAccessDeniedError):
+        return "ConnectionClosedByBroker" not in str(error)
+    known = isinstance(error, OSError | pika.exceptions.AMQPError | TimeoutError)
+    return known and not isinstance(error, pika.exceptions.AuthenticationError)
+
+
 def _words(error: BaseException | None) -> str:
     """An error in words: pika's say little until asked for their causes."""
     if isinstance(error, pika.exceptions.ChannelClosed | pika.exceptions.ConnectionClosed):
         return f"{error.reply_code} {error.reply_text}"
-    causes = [error, *getattr(error, "exceptions", ()), *getattr(error, "args", ())]
+    causes = [*getattr(error, "exceptions", ()), getattr(error, "exception", None), *getattr(error, "args", ())]
     for cause in reversed(causes):
         if isinstance(cause, BaseException) and cause is not error:
             return _words(cause)
