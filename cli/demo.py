@@ -138,7 +138,7 @@ class _Demo:
         return await self._retract(self._cast.retracted)
 
     async def _replace(self) -> None:
-        _step(f"Putting another content in the place of one: pillarbox replace {self._cast.replaced} …")
+        _step(f"Replacing one: pillarbox replace {self._cast.replaced}")
         command = Replace(id=self._cast.replaced, submission=correction(self._cast, self._hold))
         answer = await self._client.ask(command, ReplaceAnswer)
         _tell(f"{answer.result.replace('_', ' ')}: {answer.detail}")

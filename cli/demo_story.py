@@ -132,7 +132,7 @@ def verdict(
         ),
         Check(
             "the one retracted in time never arrives",
-            f"answer {answers.get(cast.retracted, 'none')}, {copies[cast.retracted]} in the inbox",
+            f"answer {_words(answers.get(cast.retracted))}, {copies[cast.retracted]} in the inbox",
             answers.get(cast.retracted) is RetractResult.RETRACTED
             and not copies[cast.retracted]
             and not delivered[cast.retracted]
@@ -145,7 +145,11 @@ def verdict(
         ),
         Check(
             "the one retracted too late arrives, and the answer says so",
-            f"answer {answers.get(cast.urgent, 'none')}, {copies[cast.urgent]} in the inbox",
+            f"answer {_words(answers.get(cast.urgent))}, {copies[cast.urgent]} in the inbox",
             answers.get(cast.urgent) is RetractResult.TOO_LATE and copies[cast.urgent] == 1,
         ),
     ]
+
+
+def _words(result: RetractResult | None) -> str:
+    return "none" if result is None else result.replace("_", " ")

@@ -21,7 +21,7 @@ from cli.home import Home, InboxPlace
 from cli.inbox import listen
 from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
-from cli.output import counted, plain, print_json, remark, say
+from cli.output import counted, plain, print_json, remark, say, screen
 from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
 from cli.welcome import welcome
@@ -118,8 +118,7 @@ async def _serve(
         version, _ = await adjust(client, former_port, plan.inbox, assignments)
     async with serving(home.socket, lambda wanted: _scale(supervisor, wanted)):
         supervisor.declare_ready()
-        for line in welcome(home, supervisor.run_file(), version):
-            say(line)
+        screen().print(welcome(home, supervisor.run_file(), version), soft_wrap=False)
         await asyncio.Event().wait()
 
 

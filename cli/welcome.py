@@ -6,6 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+
 from cli.first_settings import relays_to
 from cli.home import Home, RunFile
 from cli.options import DEFAULT_HOME
@@ -15,27 +18,29 @@ from shared.environment import without_password
 from shared.topology import SUBMIT
 
 
-def welcome(home: Home, run: RunFile, version: SettingsVersion) -> list[str]:
-    """Where to publish, where mail goes, and commands to copy; with rich's markup."""
-    names = [name for name in run.workers if name != "inbox"]
-    facts = [
-        ("publish to", f"exchange {SUBMIT} at {without_password(run.amqp_url)} (password: {_near(home.run_file)})"),
+def welcome(home: Home, run: RunFile, version: SettingsVersion) -> RenderableType:
+    """Where to publish, where mail goes, and commands to copy."""
+    grid = Table.grid(padding=(0, 2))
+    for name, words in facts(home, run, version):
+        grid.add_row(f"  [bold]{name}[/bold]", plain(words))
+    headline = f"[bold green]Pillarbox runs[/bold green], settings revision {version.revision}. Ctrl-C stops it."
+    lines = [f"  {plain(line)}" for line in suggestions(command_line(home))]
+    return Group("", headline, grid, "", "Try, in another terminal:", *lines, "")
+
+
+def facts(home: Home, run: RunFile, version: SettingsVersion) -> list[tuple[str, str]]:
+    """What there is to know, by name."""
+    workers = [name for name in run.workers if name != "inbox"]
+    return [
+        ("publish to", f"exchange {SUBMIT} at {without_password(run.amqp_url)}"),
+        ("password", f"in {_near(home.run_file)}; the commands below find it there"),
         ("mail goes to", where_mail_goes(version, run)),
-        ("mail is held", f"{version.settings['sending']['hold']}, then sent (setting sending.hold); until then "
-                         "`retract` takes it back"),
-        ("workers", f"{', '.join(names)}; logs in {_near(home.log_folder)}"),
+        ("mail is held", f"{version.settings['sending']['hold']} (setting sending.hold), then sent; "
+                         "until then `retract` takes it back"),
+        ("workers", f"{', '.join(workers)}; logs in {_near(home.log_folder)}"),
         *[("metrics", f"http://127.0.0.1:{worker.metrics_port}/metrics  {name}")
           for name, worker in run.workers.items() if worker.metrics_port],
     ]  # fmt: skip
-    return [
-        "",
-        f"[bold green]Pillarbox runs[/bold green], settings revision {version.revision}. Ctrl-C stops it.",
-        *(f"  [bold]{name:<13}[/bold] {plain(words)}" for name, words in facts),
-        "",
-        "Try, in another terminal:",
-        *(f"  {plain(line)}" for line in suggestions(command_line(home))),
-        "",
-    ]
 
 
 def where_mail_goes(version: SettingsVersion, run: RunFile) -> str:
@@ -54,7 +59,7 @@ def where_mail_goes(version: SettingsVersion, run: RunFile) -> str:
 def suggestions(command: str) -> list[str]:
     """What to try next."""
     return [
-        f"{command} send --from you@example.org --to friend@example.net --subject Hello --text 'A first letter'",
+        f"{command} send --from you@example.org --to friend@example.net --subject Hello --text 'Hi there'",
         f"{command} list",
         f"{command} show ID",
         f"{command} retract ID",

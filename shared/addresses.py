@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from email.utils import getaddresses
 from functools import lru_cache
 
+import idna
 import msgspec
 from email_validator import EmailNotValidError, validate_email
 
@@ -70,6 +71,12 @@ def check_spec(spec: str) -> str:
 def domain_of(spec: str) -> str:
     """The domain of a checked address."""
     return spec.rpartition("@")[2]
+
+
+def ascii_domain_of(spec: str) -> str:
+    """The domain of a checked address in A-labels (RFC 5891)."""
+    domain = domain_of(spec)
+    return domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
 
 
 def _split(text: str) -> list[tuple[str, str]]:

@@ -8,14 +8,19 @@ from typing import Any
 
 from services.scheduler.composed import Composed
 from services.scheduler.headers import address_line, date_line, message_id_line, text_line
-from shared.addresses import Address, check_spec, domain_of, parse_addresses, refuse_control_characters
+from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses, refuse_control_characters
 from shared.contracts import AddressList, Attachment, Submission
 from shared.refusals import Invalid
 from shared.settings import Identity
 
 # Seven-bit bodies: every receiver takes them, and nothing on the way may change them.
-_POLICY = SMTP.clone(cte_type="7bit")
+# 76 characters is the line length of both encodings (RFC 2045 sections 6.7 and 6.8).
+_POLICY = SMTP.clone(cte_type="7bit", max_line_length=76)
+# What a body may not carry as it is: NUL and bare CR are refused by receivers, others get lost on the way.
+_NEEDS_ENCODING = re.compile(r"[^\t\n\r -~]")
+_MAX_PLAIN_LINE = 900  # octets; RFC 5322 section 2.1.1 has 998, and forwarders add to lines
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 section 3.6.8
+_CONTENT_ID = re.compile(r"<?([!-;=?-~]{1,250})>?")  # RFC 2045 section 7: as a Message-ID, kept in one line
 _CONTENT_TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]+)/([A-Za-z0-9!#$&^_.+-]+)")
 _OWN_FIELDS = {
     "from": "from",
@@ -40,22 +45,24 @@ def compose(submission: Submission, mail: str, identity: Identity, now: datetime
         sender = Address(identity.sender_name, sender.spec)
     head = [
         "" if _has(submission, "date") else date_line(now),
-        address_line("From", [sender]),
-        address_line("To", to) if to else "",
-        address_line("Cc", cc) if cc else "",
-        address_line("Reply-To", reply_to) if reply_to else "",
+        _address_line("from", "From", [sender]),
+        _address_line("to", "To", to),
+        _address_line("cc", "Cc", cc),
+        _address_line("reply_to", "Reply-To", reply_to),
         _checked_line("subject", "Subject", submission.subject) if submission.subject else "",
-        "" if _has(submission, "message-id") else message_id_line(mail, _ascii(domain_of(sender.spec))),
+        "" if _has(submission, "message-id") else message_id_line(mail, ascii_domain_of(sender.spec)),
         *(_own_header(name, value) for name, value in submission.headers.items()),
         "" if to or cc else "To: undisclosed-recipients:;\r\n",
     ]
     written = "".join(head)
+    reverse_path = _reverse_path(submission, sender)
+    recipients = tuple(dict.fromkeys(address.spec for address in (*to, *cc, *bcc)))
     return Composed(
-        reverse_path=_reverse_path(submission, sender),
-        recipients=tuple(dict.fromkeys(address.spec for address in (*to, *cc, *bcc))),
+        reverse_path=reverse_path,
+        recipients=recipients,
         content=written.encode() + _body(submission),
         subject=submission.subject[:200],
-        smtputf8=not written.isascii(),
+        smtputf8=not "".join((written, reverse_path, *recipients)).isascii(),
     )
 
 
@@ -102,6 +109,13 @@ def _own_header(name: str, value: str) -> str:
     return _checked_line(f'headers."{name}"', name, value)
 
 
+def _address_line(field: str, name: str, addresses: list[Address]) -> str:
+    try:
+        return address_line(name, addresses) if addresses else ""
+    except ValueError as error:
+        raise Invalid(field, str(error)) from error
+
+
 def _checked_line(field: str, name: str, value: str) -> str:
     try:
         return text_line(name, refuse_control_characters(value))
@@ -111,8 +125,7 @@ def _checked_line(field: str, name: str, value: str) -> str:
 
 def _body(submission: Submission) -> bytes:
     message = EmailMessage(_POLICY)
-    inline = [part for part in submission.attachments if part.content_id]
-    attached = [part for part in submission.attachments if not part.content_id]
+    parts = [(f"attachments[{index}]", part) for index, part in enumerate(submission.attachments)]
     if submission.html is None:
         message.set_content(submission.text or "", cte=_encoding(submission.text or ""))
     elif submission.text is None:
@@ -120,10 +133,12 @@ def _body(submission: Submission) -> bytes:
     else:
         message.set_content(submission.text, cte=_encoding(submission.text))
         message.add_alternative(submission.html, subtype="html", cte=_encoding(submission.html))
-    for index, part in enumerate(inline):
-        _add(_html_part(message), part, f"attachments[{index}]", inline=True)
-    for index, part in enumerate(attached):
-        _add(message, part, f"attachments[{index}]", inline=False)
+    for field, part in parts:
+        if part.content_id is not None:
+            _add_inline(_html_part(message), part, field, part.content_id)
+    for field, part in parts:
+        if part.content_id is None:
+            message.add_attachment(part.content, **_described(part, field))
     return message.as_bytes()
 
 
@@ -132,29 +147,30 @@ def _html_part(message: EmailMessage) -> MIMEPart:
     return message if body is None else body
 
 
-def _add(message: MIMEPart, part: Attachment, field: str, *, inline: bool) -> None:
+def _add_inline(message: MIMEPart, part: Attachment, field: str, content_id: str) -> None:
+    token = _CONTENT_ID.fullmatch(content_id)
+    if token is None:
+        raise Invalid(f"{field}.content_id", f"got {content_id[:80]!r}; takes printable ASCII without spaces and <>")
+    message.add_related(part.content, disposition="inline", **_described(part, field))
+    # Set here: the library would fold a long one, or encode it, and no reader would find it again.
+    added = list(message.iter_parts())[-1]
+    added["Content-ID"] = f"<{token.group(1)}>"
+
+
+def _described(part: Attachment, field: str) -> dict[str, Any]:
     kind = _CONTENT_TYPE.fullmatch(part.content_type)
     if kind is None or kind.group(1).lower() in ("multipart", "message"):
         raise Invalid(f"{field}.content_type", f"got {part.content_type[:80]!r}; takes a type such as application/pdf")
     try:
         refuse_control_characters(part.filename)
-        refuse_control_characters(part.content_id or "")
     except ValueError as error:
-        raise Invalid(field, str(error)) from error
-    options: dict[str, Any] = {"maintype": kind.group(1), "subtype": kind.group(2), "filename": part.filename}
-    if inline and part.content_id:
-        message.add_related(part.content, cid=f"<{part.content_id.strip('<>')}>", disposition="inline", **options)
-    else:
-        message.add_attachment(part.content, **options)
+        raise Invalid(f"{field}.filename", str(error)) from error
+    return {"maintype": kind.group(1), "subtype": kind.group(2), "filename": part.filename}
 
 
 def _encoding(text: str) -> str:
     """Seven bits where that is all there is, else whichever of the two encodings is shorter."""
-    if text.isascii() and max(map(len, text.splitlines()), default=0) <= 900:
+    if not _NEEDS_ENCODING.search(text) and max(map(len, text.splitlines()), default=0) <= _MAX_PLAIN_LINE:
         return "7bit"
     beyond = sum(1 for character in text if not character.isascii())
     return "base64" if beyond * 3 > len(text) else "quoted-printable"
-
-
-def _ascii(domain: str) -> str:
-    return domain if domain.isascii() else domain.encode("idna").decode()

@@ -7,35 +7,42 @@ from email.utils import format_datetime
 
 from shared.addresses import Address
 
-_WIDTH = 78  # RFC 5322 section 2.1.1
+_WIDTH = 76  # RFC 2047 section 2; without encoded words RFC 5322 section 2.1.1 would allow two more
+_MAX_LINE = 998  # octets without CRLF, RFC 5322 section 2.1.1
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _ID_SAFE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 
 
 def text_line(name: str, value: str) -> str:
-    """A header of free text. ASCII is folded at spaces only, so that long tokens stay whole; the rest is encoded."""
-    if value.isascii():
-        return _fold(name, value.split(" "))
-    return f"{name}: {Header(value, 'utf-8', maxlinelen=75, header_name=name).encode(linesep=chr(13) + chr(10))}\r\n"
+    """A header of free text. ASCII is folded at spaces only, so that long tokens stay whole; the rest is encoded.
+
+    Raises ValueError where a line would be too long for SMTP.
+    """
+    return _fold(name, value.split(" ") if value.isascii() else _encoded_words(value, name))
 
 
 def address_line(name: str, addresses: list[Address]) -> str:
-    """A header of addresses."""
-    words = [address_text(address) for address in addresses]
-    return _fold(name, [f"{word}," for word in words[:-1]] + words[-1:])
+    """A header of addresses. Raises ValueError where a line would be too long for SMTP."""
+    words = []
+    for address in addresses:
+        words += [*_phrase(address.name), f"<{address.spec}>," if address.name else f"{address.spec},"]
+    return _fold(name, [*words[:-1], words[-1].removesuffix(",")])
 
 
-def address_text(address: Address) -> str:
-    """One address with its display name: quoted where it has specials, encoded where it is not ASCII."""
-    if not address.name:
-        return address.spec
-    if not address.name.isascii():
-        encoded = Header(address.name, "utf-8", maxlinelen=75).encode(linesep="\r\n")
-        return f"{encoded} <{address.spec}>"
-    if _ATOMS.fullmatch(address.name):
-        return f"{address.name} <{address.spec}>"
-    quoted = address.name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{quoted}" <{address.spec}>'
+def _phrase(name: str) -> list[str]:
+    """The words of a display name: quoted where it has specials, encoded where it is not ASCII."""
+    if not name:
+        return []
+    if not name.isascii():
+        return _encoded_words(name)
+    if not _ATOMS.fullmatch(name):
+        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return name.split(" ")
+
+
+def _encoded_words(text: str, header: str | None = None) -> list[str]:
+    """Encoded words of at most 75 characters (RFC 2047 section 2), the first one with room for the header's name."""
+    return Header(text, "utf-8", maxlinelen=75, header_name=header).encode(linesep="").split(" ")
 
 
 def date_line(now: datetime) -> str:
@@ -61,11 +68,15 @@ def id_token(mail: str) -> str:
 
 
 def _fold(name: str, words: list[str]) -> str:
-    lines, line = [], f"{name}:"
+    lines, line, length = [], [f"{name}:"], len(name) + 1
     for word in words:
         # Never fold before the first word: some readers take an empty first line for an empty header.
-        if len(line) + 1 + len(word) > _WIDTH and line != f"{name}:" and word:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}"
-    return "\r\n".join([*lines, line]) + "\r\n"
+        if length + 1 + len(word) > _WIDTH and len(line) > 1 and word:
+            lines.append(" ".join(line))
+            line, length = [""], 0
+        line.append(word)
+        length += 1 + len(word)
+    lines.append(" ".join(line))
+    if max(map(len, lines)) > _MAX_LINE:
+        raise ValueError(f"has a word of over {_MAX_LINE} characters, for which no line is long enough")
+    return "\r\n".join(lines) + "\r\n"

@@ -9,8 +9,10 @@ def test_urgent_mail_overtakes_what_is_held(pipeline: Pipeline, sink: RecordingS
     ordinary = pipeline.submit(a_mail("ordinary"))
     own_hold = pipeline.submit(a_mail("urgent with a hold", priority="urgent", hold="10m"))
     urgent = pipeline.submit(a_mail("urgent", priority="urgent"))
-    finished = pipeline.submit(b"From: a@sender.example\r\nSubject: finished\r\n\r\nbody\r\n",
-                               headers={"rcpt-to": "b@mx.example", "priority": "urgent"})
+    finished = pipeline.submit(
+        b"From: a@sender.example\r\nSubject: finished\r\n\r\nbody\r\n",
+        headers={"rcpt-to": "b@mx.example", "priority": "urgent"},
+    )
 
     pipeline.wait_for_event("delivered", urgent)
     pipeline.wait_for_event("delivered", finished)

@@ -1,9 +1,11 @@
 """The settings that a fresh home begins with, and what `up` says of them."""
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli.first_settings import first_document, relays_to
 from cli.home import Home, InboxPlace, RunFile, RunningWorker
@@ -52,7 +54,9 @@ def test_it_says_where_mail_goes(assignments, words):
 
 
 def test_the_welcome_names_what_is_needed_and_no_password(tmp_path: Path):
-    text = "\n".join(welcome(Home(tmp_path), RUN, version(FIRST)))
+    printed = Console(width=200, file=io.StringIO())
+    printed.print(welcome(Home(tmp_path), RUN, version(FIRST)))
+    text = printed.file.getvalue()
     for words in ("pillarbox.submit at amqp://u:***@127.0.0.1:5/v", "30s", "9100/metrics", "retract ID", "watch"):
         assert words in text
     assert "secret" not in text
