@@ -6,6 +6,7 @@ Nothing is simplified: quorum queues, confirms, a store that syncs every commit,
 import asyncio
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -43,15 +44,18 @@ _BY_NAME = {"beam.smp": "broker", "smtp-sink": "sink"}
 
 
 def measure(sink: Sink, mails: int, warm_up: int, size: int, senders: int) -> Measurement:
-    """Let it deliver so many mails of `size` octets to the sink. Raises Failed."""
-    with tempfile.TemporaryDirectory(prefix="pillarbox-bench-") as name:
-        folder = Path(name)
-        node = PrivateNode(folder / "broker")
-        try:
-            node.start()
-            return uvloop.run(_measure(Pipeline(folder, node, sink.port, senders), sink, mails, warm_up, size))
-        finally:
-            node.stop()
+    """Let it deliver so many mails of `size` octets to the sink. Raises Failed; the logs are kept then."""
+    folder = Path(tempfile.mkdtemp(prefix="pillarbox-bench-"))
+    node = PrivateNode(folder / "broker")
+    try:
+        node.start()
+        measured = uvloop.run(_measure(Pipeline(folder, node, sink.port, senders), sink, mails, warm_up, size))
+    except Failed as failed:
+        raise Failed(f"{failed}\nthe logs are kept in {folder}") from failed
+    finally:
+        node.stop()
+    shutil.rmtree(folder)
+    return measured
 
 
 async def _measure(pipeline: "Pipeline", sink: Sink, mails: int, warm_up: int, size: int) -> Measurement:

@@ -18,9 +18,10 @@ from tests.support.postfix import PrivatePostfix
 # Postfix's default, but that its log is a file of its own.
 SETTINGS = {
     "in_flow_delay": "0",  # or the input waits whenever the output is slower
-    "initial_destination_concurrency": "20",  # at once as many connections to the sink as it may have
-    "smtp_destination_concurrency_limit": "20",
-    "smtp_connection_cache_destinations": "[127.0.0.1]",  # several mails over one connection
+    # On loopback, with two cores, few connections out and a new one for each mail are the quickest that was found:
+    # 969 mails/s; with 20 of them 895, and with the connection cache 700.
+    "smtp_destination_concurrency_limit": "5",
+    "smtp_connection_cache_on_demand": "no",
     "max_use": "100000",  # mails that one process takes before another is started in its place
     "local_header_rewrite_clients": "",
     "smtp_tls_security_level": "none",

@@ -51,6 +51,7 @@ class Child:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         with _open_log(log) as output:
+            offset = output.tell()  # before the child writes: they share the place in the file
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env=dict(env),
@@ -61,7 +62,7 @@ class Child:
                 preexec_fn=end_with_parent,
                 pass_fds=pass_fds,
             )
-            return cls(process, log, output.tell())
+            return cls(process, log, offset)
 
     @property
     def pid(self) -> int:

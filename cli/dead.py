@@ -53,7 +53,8 @@ def list_letters(
         for letter in letters
     ]  # fmt: skip
     if rows:
-        screen().print(table(columns, [[plain(cell) for cell in row] for row in rows], right=["size"]))
+        cells = [[plain(cell) for cell in row] for row in rows]
+        screen().print(table(columns, cells, right=["size"], wide=["reason", "message id"]))
     remark(f"{counted(total, 'dead letter')}" + (f", {len(rows)} of them shown" if total > len(rows) else ""))
 
 

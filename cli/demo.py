@@ -66,7 +66,9 @@ def demo(
         raise usage("--hold: takes at least 3s, or nothing could be taken back in time")
     with pipeline(Home(home)) as (place, run):
         checks = with_client(place, lambda client: _Demo(client, run, cast_of(mails), hold).play())
-        screen().print(table(["", "what must be", "what is"], [_row(check) for check in checks]))
+        screen().print(
+            table(["", "what must be", "what is"], [_row(check) for check in checks], wide=["what must be", "what is"])
+        )
         if not all(check.right for check in checks):
             raise CommandFailed("the demo did not go as it must")
     say("[bold green]Everything is as it must be.[/bold green]")

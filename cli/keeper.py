@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 import tenacity
@@ -35,7 +36,7 @@ class Keeper:
         self._on_change = on_change
         self._say = say
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, patience_s: float) -> None:
@@ -48,41 +49,61 @@ class Keeper:
 
     async def stop(self, patience_s: float) -> None:
         """Ask it to end and wait; it is not started again."""
-        self._stopping = True
+        self._stopping.set()
         if self.child is not None:
             await self.child.stop(patience_s)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task})
 
     def kill(self) -> None:
         """End it at once."""
-        self._stopping = True
+        self._stopping.set()
         if self.child is not None:
             self.child.kill()
 
     async def _keep(self) -> None:
-        again = tenacity.AsyncRetrying(wait=_WAIT, retry=tenacity.retry_if_result(bool), before_sleep=self._tell)
-        while not self._stopping:
+        again = tenacity.AsyncRetrying(
+            wait=_WAIT, retry=tenacity.retry_if_result(bool), before_sleep=self._tell, sleep=self._pause
+        )
+        while not self._stopping.is_set():
             await again(self._live)
 
     async def _live(self) -> bool:
         """One run, to its end. Whether it was so short that the next one has to wait."""
+        if self._stopping.is_set():
+            return False
         began = time.monotonic()
-        self.child, self.ready = await self._launch(), None
+        try:
+            self.child, self.ready = await self._launch(), None
+        except OSError as error:
+            log.error("worker_not_started", of=self.name, reason=str(error), next="start_again")
+            self._never_ready(str(error))
+            return True
         log.info("worker_started", started=self.name, pid=self.child.pid)
         self._on_change()
         readiness = asyncio.create_task(self._await_ready(self.child))
+        if self._stopping.is_set():  # it was asked while the child was being started
+            self.child.kill()
         code = await self.child.wait()
         readiness.cancel()
-        if self._stopping:
+        return self._ended(code, time.monotonic() - began)
+
+    def _ended(self, code: int, lived_s: float) -> bool:
+        if self._stopping.is_set():
             log.info("worker_stopped", stopped=self.name, code=code)
             return False
         log.warning("worker_ended", ended=self.name, code=code, next="start_again")
         self._say(f"{self.name} {how_it_ended(code)}; it is started again")
+        self._never_ready(self._last_words())
+        return lived_s < _LONG_LIFE_S
+
+    def _never_ready(self, why: str) -> None:
         if not self._first.done():
-            self._first.set_exception(CommandFailed(f"{self.name} did not start: {self._last_words()}"))
-        return time.monotonic() - began < _LONG_LIFE_S
+            self._first.set_exception(CommandFailed(f"{self.name} did not start: {why}"))
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _await_ready(self, child: Child) -> None:
         self.ready = await child.ready()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar, get_args
 
 import typer
@@ -138,8 +139,10 @@ def list_mails(
         print_json(answer)
         return
     columns = ["id", "state", "admitted", "next try", "recipients", "subject"]
-    screen().print(table(columns, [[plain(cell) for cell in list_row(mail)] for mail in answer.mails]))
-    if not answer.mails:
+    rows = [[plain(cell) for cell in list_row(mail, datetime.now(UTC))] for mail in answer.mails]
+    if rows:
+        screen().print(table(columns, rows, wide=["recipients", "subject"]))
+    else:
         remark("no mail matches")
     if answer.next is not None:
         remark(f"there are more: --before {answer.next}")

@@ -60,19 +60,34 @@ def print_json_line(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
-    """A table whose first column is never cut: it holds what is copied into the next command."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), wide: Sequence[str] = ()
+) -> Table:
+    """A table without its empty columns. Where the terminal is narrow, the `wide` columns give way, and no other."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(columns):
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=index == 0)
+    shown = [index for index in range(len(columns)) if not rows or any(row[index] for row in rows)]
+    for index in shown:
+        name = columns[index]
+        made.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="ellipsis" if name in wide else "fold",
+            no_wrap=name not in wide,
+        )
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(row[index] for index in shown))
     return made
 
 
 def show_time(time: datetime, zone: tzinfo | None = None) -> str:
     """A time of day where the reader is, to the second: `2026-03-01 14:05:09`."""
     return time.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def brief_time(time: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """The same, as short as it can be told: today's without the date."""
+    local = time.astimezone(zone)
+    return local.strftime("%H:%M:%S" if local.date() == now.astimezone(zone).date() else "%Y-%m-%d %H:%M")
 
 
 def counted(count: int, noun: str) -> str:

@@ -86,7 +86,8 @@ def history(
         print_json(answer.history[:limit])
         return
     columns = ["revision", "time", "author", "changed", "comment"]
-    screen().print(table(columns, [[plain(cell) for cell in row] for row in history_rows(answer.history)[:limit]]))
+    rows = [[plain(cell) for cell in row] for row in history_rows(answer.history)[:limit]]
+    screen().print(table(columns, rows, wide=["changed", "comment"]))
 
 
 def rollback(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
-from cli.output import counted, show_time
+from cli.output import brief_time, counted, show_time
 from shared.contracts import MailLine, RecipientState, RetractedMail, RetractResult, Step, Story
 
 
@@ -77,14 +77,14 @@ def retracted_lines(mail: RetractedMail, zone: tzinfo | None = None) -> list[str
     return [first, *(f"  {line}" for state in mail.recipients for line in recipient_lines(state, zone))]
 
 
-def list_row(mail: MailLine, zone: tzinfo | None = None) -> list[str]:
+def list_row(mail: MailLine, now: datetime, zone: tzinfo | None = None) -> list[str]:
     """A mail in a table: id, state, admitted, next try, recipients, subject."""
     tries = [state.next_try for state in mail.recipients if state.next_try is not None]
     return [
         mail.id,
         states_words([state.state for state in mail.recipients]),
-        show_time(mail.admitted, zone),
-        show_time(min(tries), zone) if tries else "",
+        brief_time(mail.admitted, now, zone),
+        brief_time(min(tries), now, zone) if tries else "",
         _addresses([state.address for state in mail.recipients]),
         mail.subject,
     ]

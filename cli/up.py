@@ -24,7 +24,7 @@ from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, plain, print_json, remark, say, screen
 from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
-from cli.welcome import welcome
+from cli.welcome import command_line, suggestions, welcome
 from shared import topology
 from shared.broker import Broker
 from shared.environment import amqp_url
@@ -50,6 +50,7 @@ def up(
     Nothing leaves the machine until a setting says so. Data, logs and the inbox's mail stay in the home. With
     PILLARBOX_AMQP_URL it uses that broker instead of its own, with PILLARBOX_STORE_URL that mail store.
     """
+    os.umask(0o077)  # mail, logs and passwords: for nobody else, whatever the home allows
     place = Home(home)
     place.create()
     with place.locked(), _terminating(), _log_file(place):
@@ -118,7 +119,10 @@ async def _serve(
         version, _ = await adjust(client, former_port, plan.inbox, assignments)
     async with serving(home.socket, lambda wanted: _scale(supervisor, wanted)):
         supervisor.declare_ready()
-        screen().print(welcome(home, supervisor.run_file(), version), soft_wrap=False)
+        screen().print(welcome(home, supervisor.run_file(), version))
+        say("Try, in another terminal:")
+        for line in suggestions(command_line(home)):
+            say(f"  {plain(line)}")
         await asyncio.Event().wait()
 
 

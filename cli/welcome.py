@@ -19,13 +19,12 @@ from shared.topology import SUBMIT
 
 
 def welcome(home: Home, run: RunFile, version: SettingsVersion) -> RenderableType:
-    """Where to publish, where mail goes, and commands to copy."""
+    """Where to publish and where mail goes."""
     grid = Table.grid(padding=(0, 2))
     for name, words in facts(home, run, version):
         grid.add_row(f"  [bold]{name}[/bold]", plain(words))
     headline = f"[bold green]Pillarbox runs[/bold green], settings revision {version.revision}. Ctrl-C stops it."
-    lines = [f"  {plain(line)}" for line in suggestions(command_line(home))]
-    return Group("", headline, grid, "", "Try, in another terminal:", *lines, "")
+    return Group("", headline, grid, "")
 
 
 def facts(home: Home, run: RunFile, version: SettingsVersion) -> list[tuple[str, str]]:

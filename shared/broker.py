@@ -7,12 +7,14 @@ messages are published again (so every hop bears repeats), and unacked deliverie
 
 import asyncio
 import ssl
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pika
+import pika.data
 import pika.exceptions
 import structlog
 import tenacity
@@ -89,6 +91,8 @@ class Broker:
         None waits for ever: a worker may start before its broker.
         """
         urls = [part.strip() for part in url.split(",") if part.strip()]
+        if not urls:
+            raise BrokerRefused(_URL_TAKES)
         self._publish_link = _Link(urls, f"{name}: publish", patience_s)
         self._consume_link = _Link(urls, f"{name}: consume", patience_s)
         self._consumers: list[Consumer] = []
@@ -126,6 +130,11 @@ class Broker:
         A user without the permission to configure is no error: the topology may exist, and if it does not, the
         consumers say so. Raises BrokerRefused when something exists with other arguments.
         """
+        async for attempt in tenacity.AsyncRetrying(wait=_REOPEN, retry=tenacity.retry_if_exception(_link_was_lost)):
+            with attempt:
+                await self._declare(declarations)
+
+    async def _declare(self, declarations: Sequence["Declaration"]) -> None:
         channel = await open_channel(await self._publish_link.connection())
         try:
             for declaration in declarations:
@@ -262,8 +271,10 @@ class _Link:
                 return
             if error is None:
                 opened.set_result(connection)
-            else:
-                opened.set_exception(error if isinstance(error, Exception) else ConnectionError(str(error)))
+            elif isinstance(error, OSError | pika.exceptions.AMQPError):
+                opened.set_exception(error)
+            else:  # a name that does not resolve, a peer that speaks something else: pika has an error of its own kind
+                opened.set_exception(ConnectionError(_words(error)))
 
         AsyncioConnection(
             parameters,
@@ -280,7 +291,10 @@ class _Link:
         self.unblocked.set()
         self._lost.clear()
         self._connection = connection
-        self._opened.set()
+        if connection.is_open:
+            self._opened.set()
+        else:  # lost again between its opening and here: nobody else will say so
+            self._lost.set()
 
     def _on_closed(self, connection: AsyncioConnection, reason: BaseException) -> None:
         if connection is self._connection:
@@ -297,11 +311,16 @@ class _Link:
         self.unblocked.set()
 
 
+_URL_TAKES = "PILLARBOX_AMQP_URL: takes amqp://user:password@host:port/vhost, or several with commas"
+
+
 def _parameters(url: str, name: str) -> pika.URLParameters:
+    if not url.startswith(("amqp://", "amqps://")):
+        raise BrokerRefused(_URL_TAKES)
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError) as error:
-        raise BrokerRefused(f"PILLARBOX_AMQP_URL: takes amqp://user:password@host:port/vhost ({error})") from error
+        raise BrokerRefused(f"{_URL_TAKES} ({error})") from error
     parameters.heartbeat = HEARTBEAT_S
     parameters.blocked_connection_timeout = BLOCKED_TIMEOUT_S
     parameters.connection_attempts = 1  # tenacity does the trying
@@ -441,11 +460,21 @@ class Publisher(_ChannelKeeper):
     def _put(self, message: Message, batch: _Batch) -> None:
         channel = self._channel
         assert channel is not None
+        if message.properties.headers and not fits_in_headers(message.properties.headers):
+            batch.settle(Refused(message, "its headers can not be encoded, or not in one frame"))
+            return
+        try:
+            channel.basic_publish(
+                message.exchange, message.key, message.body, _encode(message.properties), message.mandatory
+            )
+        except _NOT_ENCODABLE as error:
+            # Nothing was written, so the broker has not counted it either.
+            batch.settle(Refused(message, f"it can not be encoded: {_words(error)}"))
+            return
+        except pika.exceptions.AMQPError:
+            pass  # the channel is going; the next one publishes what is pending
         self._last += 1
         self._pending[self._last] = (message, batch)
-        channel.basic_publish(
-            message.exchange, message.key, message.body, _encode(message.properties), message.mandatory
-        )
 
     async def _set_up(self, channel: Channel) -> None:
         await _call(channel, channel.confirm_delivery, self._on_confirm)
@@ -527,16 +556,20 @@ class Consumer(_ChannelKeeper):
 
         `linger_s`: how long to wait for more when fewer than `limit` are there.
         """
-        while not self._deliveries:
-            self._arrived.clear()
-            await self._arrived.wait()
+        await self._some()
         if linger_s and len(self._deliveries) < limit:
             await asyncio.sleep(linger_s)
+            await self._some()  # a channel that was lost meanwhile has taken its deliveries with it
         taken = self._deliveries
         if len(taken) <= limit:
             self._deliveries = deque()
             return list(taken)
         return [taken.popleft() for _ in range(limit)]
+
+    async def _some(self) -> None:
+        while not self._deliveries:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def subscribed(self) -> None:
         """Wait until the broker has accepted the subscription."""
@@ -589,7 +622,7 @@ class Consumer(_ChannelKeeper):
             await _call(channel, channel.queue_declare, queue=self._queue, exclusive=True, auto_delete=True)
         await _call(channel, channel.basic_qos, prefetch_count=self._prefetch)
         # The broker cancels a consumer when its queue is deleted or moves: treat it as a lost channel.
-        channel.add_on_cancel_callback(lambda _frame: channel.close())
+        channel.add_on_cancel_callback(lambda _frame: channel.close() if channel.is_open else None)
         generation = self.generation
 
         def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
@@ -700,6 +733,10 @@ def _as_error(reason: BaseException) -> Exception:
     return reason if isinstance(reason, Exception) else pika.exceptions.AMQPConnectionError(str(reason))
 
 
+def _link_was_lost(error: BaseException) -> bool:
+    return isinstance(error, pika.exceptions.AMQPError)
+
+
 def _may_pass(error: BaseException) -> bool:
     """Whether opening may succeed later. A broker that said no to user or virtual host will say it again.
 
@@ -722,6 +759,28 @@ def _words(error: BaseException | None) -> str:
     return str(error) or type(error).__name__
 
 
+# What pika raises over a message that AMQP has no form for, before it writes anything.
+_NOT_ENCODABLE = (
+    pika.exceptions.ShortStringTooLong,
+    pika.exceptions.UnsupportedAMQPFieldException,
+    struct.error,  # a number of more than 64 bits
+    UnicodeEncodeError,
+    AssertionError,
+    TypeError,
+)
+# Properties travel in one frame; a larger one costs the connection, and again after each reconnect.
+_MOST_HEADERS = 131_072 - 4096  # octets; the usual frame_max, less the other properties
+
+
+def fits_in_headers(headers: Mapping[str, Any]) -> bool:
+    """Whether AMQP has a form for these headers, and a frame has room."""
+    pieces: list[bytes] = []
+    try:
+        return int(pika.data.encode_table(pieces, dict(headers))) <= _MOST_HEADERS
+    except _NOT_ENCODABLE:
+        return False
+
+
 def _encode(properties: Properties) -> Any:
     headers = dict(properties.headers) or None
     return pika.BasicProperties(
@@ -736,23 +795,33 @@ def _encode(properties: Properties) -> Any:
 
 
 def _delivery(method: Any, properties: Any, body: bytes, generation: int) -> Delivery:
-    # pika reads 64-bit numbers as a kind of int of its own, which encoders do not know.
-    headers = {
-        name: int(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        for name, value in (properties.headers or {}).items()
-    }
+    headers: dict[str, Any] = _plain(properties.headers or {})
     return Delivery(
         body,
         method.delivery_tag,
         generation,
         method.redelivered,
         Properties(
-            message_id=properties.message_id,
-            content_type=properties.content_type,
-            correlation_id=properties.correlation_id,
-            reply_to=properties.reply_to,
-            user_id=properties.user_id,
+            message_id=_text(properties.message_id),
+            content_type=_text(properties.content_type),
+            correlation_id=_text(properties.correlation_id),
+            reply_to=_text(properties.reply_to),
+            user_id=_text(properties.user_id),
             headers=headers,
         ),
-        int(headers.get("x-stream-offset", -1)),  # pika gives a kind of integer of its own, which msgspec refuses
+        headers.get("x-stream-offset", -1),
     )
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """A short string as text: pika leaves as octets what is not UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _plain(value: Any) -> Any:
+    """A header's value in plain types: pika has a kind of integer of its own, which encoders do not know."""
+    if isinstance(value, dict):
+        return {_text(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -4,6 +4,7 @@ Everything else is a setting (`shared/settings.py`), because settings change liv
 """
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,9 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
     return Environment(
         worker=variables.get("PILLARBOX_WORKER") or f"{role}-{socket.gethostname()}-{os.getpid()}",
         amqp_url=amqp_url(variables),
-        store_url=_with_password(variables, "PILLARBOX_STORE_URL", "PILLARBOX_STORE_PASSWORD_FILE"),
+        store_url=_with_password(
+            _named(variables, "PILLARBOX_STORE_URL"), _password(variables, "PILLARBOX_STORE_PASSWORD_FILE")
+        ),
         metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
         log_level=_log_level(variables),
     )
@@ -45,44 +48,57 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
 
 def amqp_url(variables: Mapping[str, str] = os.environ) -> str:
     """The broker's URL alone: all that a client of the broker needs. Raises InvalidEnvironment."""
-    return _with_password(
-        {"PILLARBOX_AMQP_URL": DEFAULT_AMQP_URL, **variables}, "PILLARBOX_AMQP_URL", "PILLARBOX_AMQP_PASSWORD_FILE"
-    )
+    urls = _named({"PILLARBOX_AMQP_URL": DEFAULT_AMQP_URL, **variables}, "PILLARBOX_AMQP_URL")
+    password = _password(variables, "PILLARBOX_AMQP_PASSWORD_FILE")
+    return ",".join(_with_password(url.strip(), password) for url in urls.split(","))
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be logged."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """The URL, or several with commas, as it may be logged."""
+    return _IN_QUERY.sub(r"\1***", _IN_NETLOC.sub(r"\1***@", url))
 
 
-def _with_password(variables: Mapping[str, str], name: str, file_name: str) -> str:
-    url = variables.get(name, "")
-    if not url:
+# Not parsed: what is written wrong is to be logged too, and may hold a password all the same.
+_IN_NETLOC = re.compile(r"(://[^:@/?#,]*:)[^@,]*(?:@[^@/?#,]*(?=@))*@")
+_IN_QUERY = re.compile(r"([?&]password=)[^&#,]*")
+
+
+def _named(variables: Mapping[str, str], name: str) -> str:
+    value = variables.get(name, "")
+    if not value:
         raise InvalidEnvironment(f"{name}: is not set")
-    path = variables.get(file_name)
+    return value
+
+
+def _password(variables: Mapping[str, str], name: str) -> str | None:
+    path = variables.get(name)
     if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise InvalidEnvironment(f"{name}: can not read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidEnvironment(f"{name}: {path} is no text in UTF-8") from error
+
+
+def _with_password(url: str, password: str | None) -> str:
+    if password is None:
         return url
     try:
-        password = Path(path).read_text(encoding="utf-8").rstrip("\n")
-    except OSError as error:
-        raise InvalidEnvironment(f"{file_name}: can not read {path}: {error.strerror}") from error
-    return ",".join(_replace_password(part, password) for part in url.split(","))
-
-
-def _replace_password(url: str, password: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}"))
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidEnvironment(f"{without_password(url)}: is no URL: {error}") from error
+    user, _, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{name}:{quote(password, safe='')}@{host}"))
 
 
 def _port(variables: Mapping[str, str], name: str) -> int | None:
     text = variables.get(name, "")
     if not text:
         return None
-    if not text.isdigit() or int(text) > 65535:
+    if not text.isdecimal() or int(text) > 65535:
         raise InvalidEnvironment(f"{name}: got {text!r}; takes a port, 0 for a free one, or nothing for no metrics")
     return int(text)
 

@@ -5,6 +5,7 @@ A line about a mail carries `mail=`; a line about a failure ends with `next=`, w
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,7 @@ def start_log(worker: str, level: str = "info") -> None:
             structlog.processors.LogfmtRenderer(
                 key_order=["time", "level", "worker", "event"], drop_missing=True, bool_as_flag=False
             ),
+            _in_one_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
@@ -32,6 +34,13 @@ def start_log(worker: str, level: str = "info") -> None:
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
     # pika calls every refused connection attempt an error; shared/broker.py says so itself, once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+def _in_one_line(_logger: Any, _method: str, line: str) -> str:
+    """Servers' replies and clients' subjects come into the log: none may end its line or steer a terminal."""
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
 
 
 class _ToStructlog(logging.Handler):

@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from shared.contracts import Credentials, Host, Route, TlsMode
+from shared.contracts import Host, Route
 from shared.settings import RelayRoute, Settings
 
 
@@ -16,22 +16,37 @@ def relay_route(domain: str, settings: Settings, revision: int) -> Route | None:
     """
     own = settings.routes.get(domain)
     if own is not None:
-        return _route(_site_of(own, settings), own.host, own.port, own.tls or settings.tls, own.auth, revision)
+        own = msgspec.structs.replace(own, tls=own.tls or settings.tls)
+        return _route(_site_of(own, settings), own, revision)
     if settings.delivery.mode == "relay":
-        relay = settings.relay
-        return _route(_plain_site(relay.host, relay.port), relay.host, relay.port, settings.tls, relay.auth, revision)
+        usual = _usual(settings)
+        return _route(_plain_site(usual), usual, revision)
     return None
 
 
-def _route(site: str, host: str, port: int, tls: TlsMode, credentials: Credentials | None, revision: int) -> Route:
+def _usual(settings: Settings) -> RelayRoute:
+    """The relay for everything, in the form of one for a domain."""
+    relay = settings.relay
+    return RelayRoute(
+        host=relay.host,
+        port=relay.port,
+        auth=relay.auth,
+        tls=settings.tls,
+        verify=relay.verify,
+        ca_file=relay.ca_file,
+    )
+
+
+def _route(site: str, relay: RelayRoute, revision: int) -> Route:
+    assert relay.tls is not None
     # "[2001:db8::1]" is the address itself: nobody need look it up (RFC 6409: a relay's name is never an MX name).
-    address = host[1:-1] if host[0] == "[" else ""
-    hosts = (Host(address, port, (address,)) if address else Host(host, port),)
-    return Route(site, hosts, tls, credentials, revision)
+    address = relay.host[1:-1] if relay.host[0] == "[" else ""
+    host = Host(address, relay.port, (address,)) if address else Host(relay.host, relay.port)
+    return Route(site, (host,), relay.tls, relay.auth, revision, relay.verify, relay.ca_file)
 
 
-def _plain_site(host: str, port: int) -> str:
-    return f"relay:{host.lower()}:{port}"
+def _plain_site(relay: RelayRoute) -> str:
+    return f"relay:{relay.host.lower()}:{relay.port}"
 
 
 def _site_of(own: RelayRoute, settings: Settings) -> str:
@@ -39,12 +54,12 @@ def _site_of(own: RelayRoute, settings: Settings) -> str:
 
     A sender keeps one connection per site: what is signed in or secured differently must not share it.
     """
-    site = _plain_site(own.host, own.port)
-    entered = (own.tls or settings.tls, own.auth)
-    if entered == (settings.tls, _usual_credentials(site, settings)):
+    site, usual = _plain_site(own), _usual(settings)
+    as_usual = usual if site == _plain_site(usual) else RelayRoute(host=own.host, tls=settings.tls)
+    if _entered(own) == _entered(as_usual):
         return site
-    return f"{site}#{blake2b(msgspec.msgpack.encode(entered), digest_size=4).hexdigest()}"
+    return f"{site}#{blake2b(msgspec.msgpack.encode(_entered(own)), digest_size=4).hexdigest()}"
 
 
-def _usual_credentials(site: str, settings: Settings) -> Credentials | None:
-    return settings.relay.auth if site == _plain_site(settings.relay.host, settings.relay.port) else None
+def _entered(relay: RelayRoute) -> tuple[object, ...]:
+    return relay.tls, relay.auth, relay.verify, relay.ca_file

@@ -12,6 +12,7 @@ import msgspec
 from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
+from shared.addresses import refuse_control_characters
 from shared.broker import Properties
 from shared.contracts import MAX_MAIL_ID, Submission
 from shared.durations import Duration
@@ -72,7 +73,7 @@ def draft(
     return Draft(
         id=mail,
         composed=composed,
-        batch=wishes.batch,
+        batch=check_batch(wishes.batch),
         urgent=wishes.urgent,
         submitted_by=submitted_by,
         admitted=now,
@@ -85,12 +86,22 @@ def draft(
 
 def mail_id(properties: Properties) -> str:
     """The client's own id, or a new one. Raises Invalid for one that could not be a key."""
-    given = properties.message_id
-    if not given:
-        return new_mail_id()
+    return check_id(properties.message_id, "message_id") if properties.message_id else new_mail_id()
+
+
+def check_id(given: str, field: str) -> str:
+    """The id itself. Raises Invalid for one that could not be a mail's."""
     if len(given) > MAX_MAIL_ID or not _ID.fullmatch(given):
-        raise Invalid("message_id", f"takes up to {MAX_MAIL_ID} characters, no spaces or control characters")
+        raise Invalid(field, f"takes up to {MAX_MAIL_ID} characters, no spaces or control characters")
     return given
+
+
+def check_batch(label: str) -> str:
+    """The label itself. Raises Invalid for one that the store could not keep or a list could not show."""
+    try:
+        return refuse_control_characters(label)
+    except ValueError as error:
+        raise Invalid("batch", str(error)) from error
 
 
 def new_mail_id() -> str:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from email.headerregistry import HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage, MIMEPart
 from email.policy import SMTP
 from typing import Any
@@ -15,7 +16,10 @@ from shared.settings import Identity
 
 # Seven-bit bodies: every receiver takes them, and nothing on the way may change them.
 # 76 characters is the line length of both encodings (RFC 2045 sections 6.7 and 6.8).
-_POLICY = SMTP.clone(cte_type="7bit", max_line_length=76)
+_HEADERS = HeaderRegistry()
+# As free text a long one would be folded, and found by nobody.
+_HEADERS.map_to_type("content-id", MessageIDHeader)  # type: ignore[arg-type]  # typeshed: it takes mixins, as here
+_POLICY = SMTP.clone(cte_type="7bit", max_line_length=76, header_factory=_HEADERS)
 # What a body may not carry as it is: NUL and bare CR are refused by receivers, others get lost on the way.
 _NEEDS_ENCODING = re.compile(r"[^\t\n\r -~]")
 _MAX_PLAIN_LINE = 900  # octets; RFC 5322 section 2.1.1 has 998, and forwarders add to lines
@@ -151,10 +155,7 @@ def _add_inline(message: MIMEPart, part: Attachment, field: str, content_id: str
     token = _CONTENT_ID.fullmatch(content_id)
     if token is None:
         raise Invalid(f"{field}.content_id", f"got {content_id[:80]!r}; takes printable ASCII without spaces and <>")
-    message.add_related(part.content, disposition="inline", **_described(part, field))
-    # Set here: the library would fold a long one, or encode it, and no reader would find it again.
-    added = list(message.iter_parts())[-1]
-    added["Content-ID"] = f"<{token.group(1)}>"
+    message.add_related(part.content, cid=f"<{token.group(1)}>", disposition="inline", **_described(part, field))
 
 
 def _described(part: Attachment, field: str) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Control commands: each is carried out in one transaction and answered, whatever it was."""
 
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import msgspec
 import structlog
 
 from services.scheduler import inquiry, recall
-from services.scheduler.admission import draft, mail_id, wishes_of
+from services.scheduler.admission import check_batch, check_id, draft, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
 from services.scheduler.compose import compose
@@ -49,6 +49,8 @@ from shared.settings_feed import SettingsFeed
 log = structlog.get_logger()
 
 _JSON = "application/json"
+
+Selecting = TypeVar("Selecting", bound=Selector)
 
 
 class ControlDesk:
@@ -109,9 +111,9 @@ class ControlDesk:
             case Replace():
                 return await self._replace(command, now)
             case Show():
-                return ShowAnswer(mail=await self._thread.run(inquiry.show, command.id, now))
+                return ShowAnswer(mail=await self._thread.run(inquiry.show, check_id(command.id, "id"), now))
             case ListMails():
-                condition = recall.chosen(command)
+                condition = recall.chosen(checked(command))
                 lines, following = await self._thread.run(inquiry.list_mails, command, condition)
                 return ListAnswer(mails=lines, next=following)
             case Stats():
@@ -123,8 +125,7 @@ class ControlDesk:
                 assert_never(never)
 
     async def _retract(self, command: Retract, now: datetime) -> Answer:
-        _check_selector(command)
-        done = await self._thread.run(recall.retract, command, now, self._feed.revision)
+        done = await self._thread.run(recall.retract, _chosen_by(command), now, self._feed.revision)
         for mail, _, recipient in done.taken_back:
             log.info("retracted", mail=mail, recipient=recipient)
         self._housekeeper.final(done.mail_numbers)
@@ -135,14 +136,13 @@ class ControlDesk:
         return RetractAnswer(mails=done.mails, counts=done.counts)
 
     async def _release(self, command: Release, now: datetime) -> Answer:
-        _check_selector(command)
-        done = await self._thread.run(recall.release, command, now, self._feed.revision)
+        done = await self._thread.run(recall.release, _chosen_by(command), now, self._feed.revision)
         self._alarm.set_for(now)
         return ReleaseAnswer(mails=done.mails, released=done.released)
 
     async def _replace(self, command: Replace, now: datetime) -> Answer:
         settings = self._feed.settings
-        mail = mail_id(Properties(message_id=command.id))
+        mail = check_id(command.id, "id")
         try:
             composed = compose(command.submission, mail, settings.identity, now)
             new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, "")
@@ -195,8 +195,8 @@ def _explain(error: msgspec.ValidationError, body: bytes) -> Invalid:
     document = read_plain(msgspec.json.decode, body, "JSON")
     kinds = {kind.__struct_config__.tag: kind for kind in Command.__args__}
     said = document.get("command") if isinstance(document, dict) else None
-    if said not in kinds:
-        return Invalid("command", f"got {said!r}; takes one of {', '.join(sorted(map(str, kinds)))}")
+    if not isinstance(said, str) or said not in kinds:
+        return Invalid("command", f"got {str(said)[:80]!r}; takes one of {', '.join(sorted(map(str, kinds)))}")
     return explain(error, document, kinds[said], _decode_duration)
 
 
@@ -206,14 +206,24 @@ def _decode_duration(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
-def _check_selector(selector: Selector) -> None:
+def _chosen_by(selector: Selecting) -> Selecting:
     if not (selector.id or selector.batch or selector.recipient):
         raise Invalid("", "takes at least one of id, batch and recipient")
-    if selector.recipient:
-        try:
-            check_spec(selector.recipient)
-        except ValueError as error:
-            raise Invalid("recipient", str(error)) from error
+    return checked(selector)
+
+
+def checked(selector: Selecting) -> Selecting:
+    """The selector as the store spells it. Raises Invalid."""
+    if selector.id:
+        check_id(selector.id, "id")
+    if selector.batch:
+        check_batch(selector.batch)
+    if not selector.recipient:
+        return selector
+    try:
+        return msgspec.structs.replace(selector, recipient=check_spec(selector.recipient))
+    except ValueError as error:
+        raise Invalid("recipient", str(error)) from error
 
 
 def totals() -> dict[str, int]:

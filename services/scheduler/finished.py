@@ -1,9 +1,11 @@
 """A finished message (message/rfc822) is taken as it is: trace header in front, what is missing added, Bcc removed."""
 
+import contextlib
 import re
 import socket
 from collections.abc import Mapping
 from datetime import datetime
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from functools import cache
 from typing import Any
@@ -12,13 +14,14 @@ import msgspec
 
 from services.scheduler.composed import Composed
 from services.scheduler.headers import address_line, date_line, message_id_line, received_line
-from shared.addresses import Address, check_spec, domain_of, parse_addresses
+from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses
 from shared.refusals import Invalid
 from shared.settings import Identity
 
 _BARE = re.compile(rb"\r\n|\r|\n")
 _MAX_LINE = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _LOOP = 100  # Received headers, RFC 5321 section 6.3
 
 
@@ -34,19 +37,19 @@ class _Field(msgspec.Struct, frozen=True):
 def take_finished(body: bytes, headers: Mapping[str, Any], mail: str, identity: Identity, now: datetime) -> Composed:
     """Check a finished message and complete it. Raises Invalid, which names the header or the AMQP header."""
     fields, rest = _split(_with_crlf(body))
-    sender = _from(fields)
+    authors = _from(fields)
     reverse_path, recipients = _envelope(fields, headers)
     if sum(field.name == "received" for field in fields) >= _LOOP:
         raise Invalid("Received", f"the message has passed {_LOOP} hosts and more: it goes in a circle")
-    kept = [_named(field, sender, identity) for field in fields if field.name != "bcc"]
+    kept = [_named(field, authors, identity) for field in fields if field.name not in ("bcc", "resent-bcc")]
     head = received_line(mail, _host(identity), now).encode() + b"".join(kept)
-    head += _missing(fields, sender, mail, identity, now)
+    head += _missing(fields, authors[0], mail, identity, now)
     return Composed(
         reverse_path=reverse_path,
         recipients=recipients,
         content=head + b"\r\n" + rest,
-        subject=_decoded(next((field.value for field in fields if field.name == "subject"), ""))[:200],
-        smtputf8=not head.isascii() and _is_utf8(head),
+        subject=_decoded(next((field.value[:2000] for field in fields if field.name == "subject"), ""))[:200],
+        smtputf8=_is_utf8(head) or not "".join((reverse_path, *recipients)).isascii(),
     )
 
 
@@ -67,25 +70,26 @@ def _with_crlf(body: bytes) -> bytes:
 
 def _split(body: bytes) -> tuple[list[_Field], bytes]:
     head, _, rest = (b"\r\n" + body).partition(b"\r\n\r\n")
-    fields: list[_Field] = []
-    for number, line in enumerate(head.split(b"\r\n")[1:], start=1):
+    fields: list[tuple[str, list[bytes]]] = []
+    # Without a body there may be no empty line either (RFC 5322 section 3.5); then the head has the last line's end.
+    for number, line in enumerate(head.removesuffix(b"\r\n").split(b"\r\n")[1:], start=1):
         if line[:1] in (b" ", b"\t") and fields:
-            fields[-1] = _Field(fields[-1].name, fields[-1].raw + line + b"\r\n")
+            fields[-1][1].append(line + b"\r\n")
         elif match := _NAME.match(line):
-            fields.append(_Field(match.group(1).decode().lower(), line + b"\r\n"))
+            fields.append((match.group(1).decode().lower(), [line + b"\r\n"]))
         else:
             raise Invalid("content", f"line {number} is no header: {line[:60].decode('ascii', 'backslashreplace')!r}")
-    return fields, rest
+    return [_Field(name, b"".join(lines)) for name, lines in fields], rest
 
 
-def _from(fields: list[_Field]) -> Address:
+def _from(fields: list[_Field]) -> list[Address]:
     found = [field for field in fields if field.name == "from"]
     if len(found) != 1:
         raise Invalid("From", f"the message has {len(found) or 'no'} From headers; takes exactly one (RFC 5322)")
     addresses = _header_addresses("From", found[0])
     if not addresses:
         raise Invalid("From", "is empty; takes an e-mail address")
-    return addresses[0]
+    return addresses
 
 
 def _envelope(fields: list[_Field], headers: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -95,7 +99,10 @@ def _envelope(fields: list[_Field], headers: Mapping[str, Any]) -> tuple[str, tu
 def _reverse_path(fields: list[_Field], given: Any) -> str:
     if given is None:
         source = next(field for name in ("sender", "from") for field in fields if field.name == name)
-        return _header_addresses(source.name.title(), source)[0].spec
+        addresses = _header_addresses(source.name.title(), source)
+        if not addresses:
+            raise Invalid(source.name.title(), "is empty; takes an e-mail address")
+        return addresses[0].spec
     if not isinstance(given, str):
         raise Invalid("mail-from", f"got {type(given).__name__}; takes an address, or an empty text for the null one")
     text = given.strip().removeprefix("<").removesuffix(">")
@@ -130,9 +137,9 @@ def _header_addresses(name: str, field: _Field) -> list[Address]:
         raise Invalid(name, str(error)) from error
 
 
-def _named(field: _Field, sender: Address, identity: Identity) -> bytes:
-    if field.name == "from" and not sender.name and identity.sender_name:
-        return address_line("From", [Address(identity.sender_name, sender.spec)]).encode()
+def _named(field: _Field, authors: list[Address], identity: Identity) -> bytes:
+    if field.name == "from" and identity.sender_name and len(authors) == 1 and not authors[0].name:
+        return address_line("From", [Address(identity.sender_name, authors[0].spec)]).encode()
     return field.raw
 
 
@@ -142,7 +149,7 @@ def _missing(fields: list[_Field], sender: Address, mail: str, identity: Identit
     if "date" not in names:
         added += date_line(now)
     if "message-id" not in names:
-        added += message_id_line(mail, domain_of(sender.spec))
+        added += message_id_line(mail, ascii_domain_of(sender.spec))
     if "reply-to" not in names and identity.reply_to:
         added += address_line("Reply-To", parse_addresses(identity.reply_to))
     return added.encode()
@@ -158,13 +165,16 @@ def _machine() -> str:
 
 
 def _decoded(text: str) -> str:
-    try:
-        return str(make_header(decode_header(text)))
-    except (ValueError, LookupError):  # encoded badly, or in a character set nobody knows: only a list shows it
-        return text
+    """A header's text for lists, without what the store or a terminal could not take."""
+    with contextlib.suppress(ValueError, LookupError, MessageError):  # encoded badly, in a character set nobody knows
+        text = str(make_header(decode_header(text)))
+    return _UNSHOWABLE.sub("\ufffd", text)
 
 
 def _is_utf8(octets: bytes) -> bool:
+    """Whether it is UTF-8 and more than ASCII."""
+    if octets.isascii():
+        return False
     try:
         octets.decode("utf-8")
     except UnicodeDecodeError:

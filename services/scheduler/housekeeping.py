@@ -69,7 +69,7 @@ def drop_final_contents_after(connection: sa.Connection, last: int) -> int | Non
 
 
 def purge(connection: sa.Connection, cutoff: datetime, last: int) -> int | None:
-    """Forget those among the next mails that were admitted before the cutoff and have no open recipient.
+    """Forget those among the next mails of which every recipient has been final since before the cutoff.
 
     Returns where to go on, None at the end. Numbers ascend with admission, so no index on the time is needed.
     """
@@ -79,13 +79,13 @@ def purge(connection: sa.Connection, cutoff: datetime, last: int) -> int | None:
     old = [row.no for row in page if row.admitted < cutoff]
     if not old:
         return None
-    still_open = set(
-        connection.execute(
-            sa.select(recipients.c.mail).where(recipients.c.mail.in_(old), recipients.c.wake.is_not(None))
-        ).scalars()
+    needed = sa.or_(recipients.c.wake.is_not(None), recipients.c.since >= cutoff)
+    still_shown = set(
+        connection.execute(sa.select(recipients.c.mail).where(recipients.c.mail.in_(old), needed)).scalars()
     )
-    forgotten = [number for number in old if number not in still_open]
-    for column in (contents.c.mail, recipients.c.mail, history.c.mail, mails.c.no):
-        connection.execute(sa.delete(column.table).where(column.in_(forgotten)))
-    log.info("history_purged", mails=len(forgotten))
+    forgotten = [number for number in old if number not in still_shown]
+    if forgotten:
+        for column in (contents.c.mail, recipients.c.mail, history.c.mail, mails.c.no):
+            connection.execute(sa.delete(column.table).where(column.in_(forgotten)))
+        log.info("history_purged", mails=len(forgotten))
     return int(old[-1])

@@ -15,7 +15,7 @@ from services.scheduler.store import Admission
 from shared import metrics
 from shared.broker import Consumer, Delivery, Publisher
 from shared.contracts import Accepted, Event, EventKind, Held, RetractedEvent
-from shared.dead import dead_letter
+from shared.dead import put_aside
 from shared.mail_store import StoreThread
 from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
@@ -75,7 +75,7 @@ class Intake:
         mail = delivery.properties.message_id or ""
         metrics.REJECTED.inc()
         log.warning("rejected", mail=mail, field=refused.field, reason=refused.reason, next="dead_letter")
-        await self._publisher.publish([dead_letter(delivery, SUBMIT, str(refused))])
+        await put_aside(self._publisher, delivery, SUBMIT, str(refused))
         await self._announcer.announce([rejected(mail, refused, datetime.now(UTC))])
 
 

@@ -15,8 +15,10 @@ from services.scheduler.outcomes import Change, Pending, decide, event_of, is_ne
 from shared import metrics
 from shared.broker import Consumer, Delivery, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome
-from shared.dead import dead_letter
+from shared.dead import put_aside
 from shared.mail_store import State, StoreThread
+from shared.outcomes import Delivered
+from shared.refusals import UNREADABLE
 from shared.settings import Retry
 from shared.settings_feed import SettingsFeed
 from shared.topology import OUTCOME
@@ -58,7 +60,7 @@ class OutcomeDesk:
             for delivery in deliveries:
                 try:
                     reports.append(_decoder.decode(delivery.body))
-                except msgspec.DecodeError as error:
+                except UNREADABLE as error:
                     await self._put_aside(delivery, str(error))
             await self._take(reports)
             # Ack last: a crash before it repeats the outcomes, and a second one of an attempt is dropped.
@@ -88,7 +90,7 @@ class OutcomeDesk:
 
     async def _put_aside(self, delivery: Delivery, reason: str) -> None:
         log.error("outcome_not_understood", reason=reason, next="dead_letter")
-        await self._publisher.publish([dead_letter(delivery, OUTCOME, reason)])
+        await put_aside(self._publisher, delivery, OUTCOME, reason)
 
 
 def apply_reports(
@@ -104,8 +106,10 @@ def apply_reports(
     for report in reports:
         for each in report.outcomes:
             pending = found.get(each.recipient)
-            if pending is None or each.recipient in changes or not is_news(pending, each.attempt, each.outcome):
+            if pending is None or not is_news(pending, each.attempt, each.outcome):
                 continue
+            if each.recipient in changes and not isinstance(each.outcome, Delivered):
+                continue  # known already; but whatever else was said, what was delivered may not go again
             changes[each.recipient] = decide(
                 pending,
                 each.outcome,

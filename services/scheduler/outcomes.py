@@ -14,6 +14,7 @@ from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
 from shared.smtp_reply import Reply, own_verdict
 
+_LONGEST_KEY = 255  # octets, AMQP 0-9-1 section 4.2.5.3; a domain alone may have 253
 _LONGEST_REPLY = 2000  # characters kept of a reply: a server may send sixty-four kilobytes of text
 
 
@@ -159,4 +160,5 @@ def _short(reply: Reply) -> Reply:
 
 def key_of(kind: str, address: str = "") -> str:
     """The routing key of an event: `delivered.example.net`, or just `rejected` where there is no recipient."""
-    return f"{kind}.{domain_of(address)}" if address else kind
+    key = f"{kind}.{domain_of(address)}" if address else kind
+    return key.encode()[:_LONGEST_KEY].decode(errors="ignore")

@@ -63,14 +63,18 @@ def chosen(selector: Selector) -> Any:
         )
         if given
     ]
-    return sa.and_(*conditions)
+    return sa.and_(sa.true(), *conditions)
 
 
 def retract(connection: sa.Connection, selector: Selector, now: datetime, revision: int) -> Retraction:
     """Take back what has not been claimed, and say of each mail what became of it."""
     rows = _rows(connection, selector)
     if not rows and selector.id:
-        return _retract_in_advance(connection, selector.id, now, revision)
+        if _remember(connection, selector, now, revision):
+            return _unknown(selector)
+        rows = _rows(connection, selector)  # it has arrived meanwhile, at another scheduler
+        if not rows:
+            return _unknown(selector)
     taken = _take_back(connection, [row for row in rows if row.state in RETRACTABLE], now, revision)
     states = {row.no: State.RETRACTED for row in taken}
     by_mail: dict[int, list[Any]] = {}
@@ -97,9 +101,9 @@ def release(connection: sa.Connection, selector: Selector, now: datetime, revisi
     for part in chunks([row.no for row in waiting]):
         connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
     _note(connection, waiting, "released by an operator", now, revision)
-    counts: dict[int, int] = {}
-    for row in rows:
-        counts[row.mail] = counts.get(row.mail, 0) + (row in waiting)
+    counts = {row.mail: 0 for row in rows}
+    for row in waiting:
+        counts[row.mail] += 1
     names = {row.mail: row.id for row in rows}
     answered = [_released_mail(names[mail], count) for mail, count in list(counts.items())[:_ANSWERED]]
     if not rows and selector.id:
@@ -160,21 +164,30 @@ def _take_back(connection: sa.Connection, rows: Sequence[Any], now: datetime, re
     return rows
 
 
-def _retract_in_advance(connection: sa.Connection, mail: str, now: datetime, revision: int) -> Retraction:
-    """The command may overtake its mail: remember it, so that a mail of this id is retracted on arrival."""
-    known = connection.execute(sa.select(mails.c.no).where(mails.c.id == mail)).first()
-    if known is None:
-        connection.execute(
-            sa.insert(mails).values(
-                id=mail, batch="", reverse_path="", subject="", size=0, eight_bit=False, smtputf8=False, urgent=False,
-                submitted_by="", admitted=now, give_up=now, revision=revision, held_by="",
-                retracted_before_arrival=True,
-            )
-        )  # fmt: skip
-    detail = "no such mail; should it still arrive, it will not be sent"
-    return Retraction(
-        [RetractedMail(id=mail, result=RetractResult.UNKNOWN, detail=detail)], {RetractResult.UNKNOWN.value: 1}, [], []
+def _remember(connection: sa.Connection, selector: Selector, now: datetime, revision: int) -> bool:
+    """The command may overtake its mail: remember it, so that a mail of this id is retracted on arrival.
+
+    Not for a part of a mail: its other recipients are to get it. Returns whether it is remembered now.
+    """
+    if selector.batch or selector.recipient:
+        return False
+    values = {
+        "id": selector.id, "batch": "", "reverse_path": "", "subject": "", "size": 0, "eight_bit": False,
+        "smtputf8": False, "urgent": False, "submitted_by": "", "admitted": now, "give_up": now,
+        "revision": revision, "held_by": "", "retracted_before_arrival": True,
+    }  # fmt: skip
+    connection.execute(store.insert_unless_known(connection), [values])
+    query = sa.select(mails.c.retracted_before_arrival).where(mails.c.id == selector.id)
+    return bool(connection.execute(query).scalar())
+
+
+def _unknown(selector: Selector) -> Retraction:
+    part = bool(selector.batch or selector.recipient)
+    detail = (
+        "no such mail, or it has no such part" if part else "no such mail; should it still arrive, it will not be sent"
     )
+    answer = RetractedMail(id=selector.id or "", result=RetractResult.UNKNOWN, detail=detail)
+    return Retraction([answer], {RetractResult.UNKNOWN.value: 1}, [], [])
 
 
 def _mail_result(states: Sequence[State]) -> RetractResult:

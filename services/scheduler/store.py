@@ -68,10 +68,11 @@ class Due(msgspec.Struct, frozen=True):
 
 def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
     """Store drafts; those due at once are `releasing` from the start and are to be published now."""
-    fresh = {draft.id: draft for draft in reversed(drafts)}  # the first of an id stands
+    fresh: dict[str, Draft] = {}
+    for draft in drafts:
+        fresh.setdefault(draft.id, draft)  # the first of an id stands
     numbers = _insert_mails(connection, list(fresh.values()))
     new = [(draft, numbers[draft.id]) for draft in fresh.values() if draft.id in numbers]
-    new.reverse()
     rows = _insert_recipients(connection, new)
     if new:
         connection.execute(
@@ -87,10 +88,14 @@ def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
 
 
 def _insert_mails(connection: sa.Connection, drafts: list[Draft]) -> dict[str, int]:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(mails).on_conflict_do_nothing(index_elements=["id"]).returning(mails.c.id, mails.c.no)
-    rows = connection.execute(statement, [_mail_row(draft) for draft in drafts])
+    rows = connection.execute(insert_unless_known(connection), [_mail_row(draft) for draft in drafts])
     return {row.id: row.no for row in rows}
+
+
+def insert_unless_known(connection: sa.Connection) -> Any:
+    """Insert mails and return id and number of those whose id was not there."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(mails).on_conflict_do_nothing(index_elements=["id"]).returning(mails.c.id, mails.c.no)
 
 
 def _insert_recipients(connection: sa.Connection, new: list[tuple[Draft, int]]) -> dict[int, list[Recipient]]:

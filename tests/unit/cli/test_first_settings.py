@@ -57,6 +57,6 @@ def test_the_welcome_names_what_is_needed_and_no_password(tmp_path: Path):
     printed = Console(width=200, file=io.StringIO())
     printed.print(welcome(Home(tmp_path), RUN, version(FIRST)))
     text = printed.file.getvalue()
-    for words in ("pillarbox.submit at amqp://u:***@127.0.0.1:5/v", "30s", "9100/metrics", "retract ID", "watch"):
+    for words in ("pillarbox.submit at amqp://u:***@127.0.0.1:5/v", "30s", "9100/metrics"):
         assert words in text
     assert "secret" not in text

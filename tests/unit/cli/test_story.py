@@ -133,6 +133,6 @@ def test_a_row_of_the_list_has_the_earliest_next_try():
         for n in (3, 1, 2)
     ]
     mail = MailLine(id="m1", batch="", sender="", subject="Hi", size=1, admitted=NOON, recipients=states)
-    assert list_row(mail, UTC) == [
-        "m1", "held", "2026-03-01 12:00:00", "2026-03-01 13:00:00", "3@y.example and 2 more", "Hi"
+    assert list_row(mail, NOON + timedelta(days=1), UTC) == [
+        "m1", "held", "2026-03-01 12:00", "2026-03-01 13:00", "3@y.example and 2 more", "Hi"
     ]  # fmt: skip

@@ -24,6 +24,15 @@ def test_in_relay_mode_every_domain_goes_to_the_relay():
     )
 
 
+def test_how_a_certificate_is_judged_goes_with_the_route():
+    judged = {"verify": False, "ca_file": "/etc/own.pem"}
+    settings = settings_of(relay={"host": "a", **judged}, routes={"own.example": {"host": "b", **judged}})
+    for domain in ("a.example", "own.example"):
+        route = relay_route(domain, settings, 1)
+        assert route is not None
+        assert (route.verify, route.ca_file) == (False, "/etc/own.pem")
+
+
 def test_in_direct_mode_a_domain_has_no_relay():
     assert relay_route("a.example", settings_of(delivery={"mode": "direct"}), 1) is None
 
