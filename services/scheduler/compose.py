@@ -26,6 +26,7 @@ _MAX_PLAIN_LINE = 900  # octets; RFC 5322 section 2.1.1 has 998, and forwarders 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 section 3.6.8
 _CONTENT_ID = re.compile(r"<?([!-;=?-~]{1,250})>?")  # RFC 2045 section 7: as a Message-ID, kept in one line
 _CONTENT_TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]+)/([A-Za-z0-9!#$&^_.+-]+)")
+_MAX_ATTACHMENTS = 1000  # each costs about a millisecond, whatever its size
 _OWN_FIELDS = {
     "from": "from",
     "to": "to",
@@ -128,6 +129,8 @@ def _checked_line(field: str, name: str, value: str) -> str:
 
 
 def _body(submission: Submission) -> bytes:
+    if len(submission.attachments) > _MAX_ATTACHMENTS:
+        raise Invalid("attachments", f"has {len(submission.attachments)}; takes at most {_MAX_ATTACHMENTS}")
     message = EmailMessage(_POLICY)
     parts = [(f"attachments[{index}]", part) for index, part in enumerate(submission.attachments)]
     if submission.html is None:

@@ -25,24 +25,26 @@ def address_line(name: str, addresses: list[Address]) -> str:
     """A header of addresses. Raises ValueError where a line would be too long for SMTP."""
     words = []
     for address in addresses:
-        words += [*_phrase(address.name), f"<{address.spec}>," if address.name else f"{address.spec},"]
+        words += _phrase(address.name, "" if words else name)
+        words.append(f"<{address.spec}>," if address.name else f"{address.spec},")
     return _fold(name, [*words[:-1], words[-1].removesuffix(",")])
 
 
-def _phrase(name: str) -> list[str]:
+def _phrase(name: str, header: str) -> list[str]:
     """The words of a display name: quoted where it has specials, encoded where it is not ASCII."""
     if not name:
         return []
     if not name.isascii():
-        return _encoded_words(name)
+        return _encoded_words(name, header)
     if not _ATOMS.fullmatch(name):
         name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return name.split(" ")
 
 
-def _encoded_words(text: str, header: str | None = None) -> list[str]:
+def _encoded_words(text: str, header: str) -> list[str]:
     """Encoded words of at most 75 characters (RFC 2047 section 2), the first one with room for the header's name."""
-    return Header(text, "utf-8", maxlinelen=75, header_name=header).encode(linesep="").split(" ")
+    words = Header(text, "utf-8", maxlinelen=75, header_name=header or None).encode(linesep="").split(" ")
+    return [word for word in words if word]  # beside a very long name there is room for none
 
 
 def date_line(now: datetime) -> str:

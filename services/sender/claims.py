@@ -50,7 +50,8 @@ class ClaimDesk:
             self._held.update(dict.fromkeys(claims, time.monotonic()))
             for some, answer in wanted:
                 if not answer.done():
-                    answer.set_result({number: claims[number] for number in some if number in claims})
+                    # Each goes to one: two copies of a work message may ask in the same transaction.
+                    answer.set_result({number: claims.pop(number) for number in some if number in claims})
 
     async def renew_loop(self) -> None:
         """Renew what takes longer, for ever. A store that does not answer takes the worker down: its claims lapse."""

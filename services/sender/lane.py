@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -66,17 +66,11 @@ class Lane:
         await self._reporter.flushed()
         await consumer.close()
 
-    async def _take_some(self, consumer: Consumer, window: int, tasks: asyncio.TaskGroup) -> None:
-        try:
-            async with asyncio.timeout(_LOOK_UP_S):
-                deliveries = await consumer.batch(window)
-        except TimeoutError:
-            deliveries = []
+    async def _hand_over(self, deliveries: Sequence[Delivery], consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         for delivery in deliveries:
-            await self._hand_over(delivery, consumer, tasks)
-        self._park_surplus(window)
+            await self._hand_over_one(delivery, consumer, tasks)
 
-    async def _hand_over(self, delivery: Delivery, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
+    async def _hand_over_one(self, delivery: Delivery, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         try:
             request = _decoder.decode(delivery.body)
         except msgspec.DecodeError as error:
@@ -104,3 +98,11 @@ class Lane:
         for name, site in self._sites.items():
             if now - site.progressed_at > _SLOW_S:
                 site.park(max(1, window // _SHARE), f"{name} is slow and other mail waits behind it", _SLOW_PAUSE_S)
+
+
+async def _some(consumer: Consumer, most: int) -> list[Delivery]:
+    try:
+        async with asyncio.timeout(_LOOK_UP_S):
+            return await consumer.batch(most)
+    except TimeoutError:
+        return []

@@ -236,9 +236,13 @@ def _terms(route: Route) -> Route:
 
 
 def _claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
-    """The mail for those recipients that could be claimed; work of which none could is done."""
+    """The mail for those recipients that could be claimed; work of which none could is done.
+
+    It takes its claims out: a second copy of the work may stand in the same batch.
+    """
     envelope = work.request.envelope
     recipients = [recipient for recipient in envelope.recipients if recipient.no in claims]
+    taken = [claims.pop(recipient.no) for recipient in recipients]
     if not recipients:
         work.done()
         log.info("not_claimed", mail=envelope.mail, attempt=work.request.attempt, next="none")
@@ -247,8 +251,8 @@ def _claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
     return OutgoingMail(
         envelope.reverse_path,
         tuple(recipient.address for recipient in recipients),
-        claims[numbers[0]].content,
+        taken[0].content,
         envelope.eight_bit,
         envelope.smtputf8,
-        ClaimedWork(work, numbers, tuple(claims[number].attempt for number in numbers)),
+        ClaimedWork(work, numbers, tuple(claim.attempt for claim in taken)),
     )

@@ -1,18 +1,22 @@
 """A running `pillarbox up`, and the `pillarbox` command, as people run them."""
 
+import io
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 
+from cli.commands import build
 from cli.guarded import GuardedProcess
 from cli.home import Home, RunFile
+from cli.running import run
 from tests.support.ports import wait_until
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,6 +43,25 @@ def pillarbox(*arguments: str | Path, env: Mapping[str, str], stdin: bytes = b""
         cwd=_CHECKOUT, env=environment(env), input=stdin, capture_output=True, timeout=100, check=False,
     )  # fmt: skip
     return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def in_this_process(*arguments: str | Path, env: Mapping[str, str], stdin: bytes = b"") -> Said:
+    """The same without the half second in which Python loads the code."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8") for name in ("out", "err")}
+    with (
+        mock.patch.dict(os.environ, environment(env), clear=True),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8")),
+        redirect_stdout(streams["out"]),
+        redirect_stderr(streams["err"]),
+    ):
+        code = run(build(), [str(argument) for argument in arguments])
+    return Said(code, *(_written(streams[name]) for name in ("out", "err")))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def environment(added: Mapping[str, str]) -> dict[str, str]:
@@ -94,7 +117,7 @@ class Up:
 
     def command(self, *arguments: str | Path, stdin: bytes = b"", **env: str) -> Said:
         """Run a command against it."""
-        return pillarbox(*arguments, env={"PILLARBOX_HOME": str(self.home.path), **env}, stdin=stdin)
+        return in_this_process(*arguments, env={"PILLARBOX_HOME": str(self.home.path), **env}, stdin=stdin)
 
     def inbox(self) -> list[Path]:
         """The mails in its inbox, oldest first."""
