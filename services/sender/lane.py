@@ -59,7 +59,11 @@ class Lane:
                     await consumer.close()
                     window = self._max_per_connection()
                     consumer = self._broker.consume(self._queue, window)
-                await self._take_some(consumer, window, tasks)
+                deliveries = await _some(consumer, window)
+                # What came while the window changed, or it is time to stop, goes back with the channel.
+                if window == self._max_per_connection() and not stop.is_set():
+                    await self._hand_over(deliveries, consumer, tasks)
+                    self._park_surplus(window)
             for site in self._sites.values():
                 site.stop()
         # The site tasks have ended. What they reported is acknowledged before the channel goes.

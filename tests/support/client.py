@@ -59,7 +59,7 @@ class Client:
         )
         return id
 
-    def command(self, command: Mapping[str, Any], timeout: float = 30) -> dict[str, Any]:
+    def ask(self, command: bytes, timeout: float = 30) -> dict[str, Any]:
         """Publish a command and wait for its answer."""
         number = str(next(_numbers))
 
@@ -67,10 +67,10 @@ class Client:
             properties = pika.BasicProperties(
                 reply_to=self._answer_queue, correlation_id=number, content_type="application/json"
             )
-            channel.basic_publish("pillarbox.control", "", json.dumps(command).encode(), properties, mandatory=True)
+            channel.basic_publish("pillarbox.control", "", command, properties, mandatory=True)
 
         self._persist(ask)
-        self.wait_until(lambda: number in self._answers, f"an answer to {command}", timeout)
+        self.wait_until(lambda: number in self._answers, f"an answer to {command!r}", timeout)
         return self._answers.pop(number)
 
     def publish(self, exchange: str, body: bytes, properties: pika.BasicProperties) -> None:
@@ -132,7 +132,9 @@ class Client:
             channel.basic_consume(_EVENTS, self._on_event)
         return channel
 
-    def _on_answer(self, _channel: BlockingChannel, _method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+    def _on_answer(
+        self, _channel: BlockingChannel, _method: Any, properties: pika.BasicProperties, body: bytes
+    ) -> None:
         self._answers[str(properties.correlation_id)] = json.loads(body)
 
     def _on_event(self, channel: BlockingChannel, method: Any, _properties: Any, body: bytes) -> None:

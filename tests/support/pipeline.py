@@ -1,8 +1,8 @@
 """The whole pipeline: real workers on a virtual host and a store of their own, driven from outside by a plain client.
 
-    with Pipeline(amqp_url, sqlite_url, folder, relay_to(sink)) as pipeline:
-        mail = pipeline.submit(a_mail())
-        pipeline.wait_for_event("delivered", mail)
+with Pipeline(amqp_url, sqlite_url, folder, relay_to(sink)) as pipeline:
+    mail = pipeline.submit(a_mail())
+    pipeline.wait_for_event("delivered", mail)
 """
 
 import asyncio
@@ -14,8 +14,8 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -211,8 +211,8 @@ class Pipeline:
             worker.wait_for_log("settings_in_force", _STARTS_WITHIN_S, revision=self.revision)
         return started
 
-    def running(self, role: str) -> list[Worker]:
-        """The workers of a role, the oldest first."""
+    def of(self, role: str) -> list[Worker]:
+        """The running workers of a role, the oldest first."""
         return [worker for worker in self.workers if worker.role == role]
 
     def stop(self, *workers: Worker) -> None:
@@ -222,6 +222,15 @@ class Pipeline:
             list(pool.map(Worker.stop, workers))
         for worker in workers:
             worker.assert_no_crash()
+
+    def stop_later(self, worker: Worker) -> Future[None]:
+        """SIGTERM now; the result comes when it has ended in order."""
+        self.workers.remove(worker)
+        pool = ThreadPoolExecutor(1)
+        try:
+            return pool.submit(worker.stop)
+        finally:
+            pool.shutdown(wait=False)
 
     def kill(self, *workers: Worker) -> None:
         """`kill -9` for all of them."""
@@ -260,7 +269,7 @@ class Pipeline:
 
     def control(self, command: str, **fields: Any) -> dict[str, Any]:
         """Give a command; returns its answer."""
-        return self.client.command({"command": command, **fields})
+        return self.client.ask(json.dumps({"command": command, **fields}).encode())
 
     def events(self, kind: str, mail: str | None = None) -> list[dict[str, Any]]:
         """Events so far, of a kind and perhaps of one mail."""
@@ -293,11 +302,14 @@ class Pipeline:
 
     # -- the end of a scenario
 
-    def wait_for_each_once(self, sinks: SinkMemory | Sequence[SinkMemory], ids: Sequence[str], timeout: float = 60) -> None:
+    def wait_for_each_once(
+        self, sinks: SinkMemory | Sequence[SinkMemory], ids: Sequence[str], timeout: float = 60
+    ) -> None:
         """Wait until these mails have arrived and nothing is open any more; each must have arrived exactly once."""
         several = [sinks] if isinstance(sinks, SinkMemory) else sinks
         self.wait_for_all(several, ids, timeout)
-        assert _arrived(several) == Counter(ids)
+        arrived, sent = _arrived(several), Counter(ids)
+        assert arrived == sent, f"more than once: {dict(arrived - sent)}, not at all: {dict(sent - arrived)}"
 
     def wait_for_all(self, sinks: Sequence[SinkMemory], ids: Iterable[str], timeout: float = 60) -> None:
         """Wait until these mails have arrived at least once and nothing is open any more."""
@@ -311,7 +323,9 @@ class Pipeline:
         try:
             self.client.wait_until(all_there, "", timeout)
         except TimeoutError as error:
-            raise TimeoutError(f"{len(missing)} mails have not arrived in {timeout:g} s: {sorted(missing)[:5]}") from error
+            raise TimeoutError(
+                f"{len(missing)} mails have not arrived in {timeout:g} s: {sorted(missing)[:5]}"
+            ) from error
         # What is final is never sent again: the store refuses the claim.
         self.client.wait_until(lambda: not self.open_recipients(), "all final", max(10.0, deadline - time.monotonic()))
 
@@ -363,6 +377,3 @@ async def _declare(url: str) -> None:
         await topology.declare(broker)
     finally:
         await broker.close()
-
-
-Condition = Callable[[], bool]

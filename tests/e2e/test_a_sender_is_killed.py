@@ -1,0 +1,68 @@
+"""`kill -9` of a sender: what it had claimed is in doubt until the lease has run out, then it is tried again."""
+
+from shared.mail_store import State
+from tests.e2e.conftest import StartPipeline
+from tests.support.pipeline import relay_to, subjects
+from tests.support.sinks import RecordingSink
+
+
+def test_claimed_mail_that_had_not_left_arrives_once_after_the_lease(
+    start_pipeline: StartPipeline, sink: RecordingSink
+):
+    pipeline = start_pipeline(relay_to(sink))
+    pause = sink.pause("MAIL")
+    ids = pipeline.submit_many(40)
+    pause.wait(30)
+    pipeline.client.wait_until(lambda: pipeline.count(State.CLAIMED) == 40, "all are claimed")
+
+    pipeline.kill(*pipeline.of("sender"))
+    sink.forget_rules()
+    [successor] = pipeline.start(sender=1)
+    # The broker gives the work to the next sender, which finds it claimed by the dead one.
+    pipeline.client.wait_until(lambda: len(successor.logged("not_claimed")) == 40, "the work comes again")
+    assert pipeline.count(State.CLAIMED) == 40
+    assert not sink.mails
+
+    assert pipeline.let_leases_run_out(State.CLAIMED) == 40
+
+    deferred = pipeline.wait_for_events(40, "deferred")
+    assert all(event["in_doubt"] for event in deferred)
+    pipeline.wait_for_each_once(sink, ids)
+    assert {event["attempt"] for event in pipeline.wait_for_events(40, "delivered")} == {2}
+
+
+def test_one_of_two_is_killed_under_load_nothing_is_lost_and_only_what_was_in_doubt_may_come_twice(
+    start_pipeline: StartPipeline, sink: RecordingSink
+):
+    pipeline = start_pipeline(relay_to(sink), senders=2)
+
+    with pipeline.load(rate=300) as load:
+        sink.wait_for(200, timeout=30)
+        victim = pipeline.of("sender")[0]
+        pipeline.kill(victim)
+        sink.wait_for(len(sink.mails) + 100, timeout=30)
+    pipeline.client.wait_until(lambda: pipeline.control("stats")["states"] == _only(pipeline.count(State.CLAIMED)), "")
+    pipeline.let_leases_run_out(State.CLAIMED)
+
+    pipeline.wait_for_all([sink], load.ids)
+    twice = {id for id, times in subjects(sink.mails).items() if times > 1}
+    in_doubt = {event["mail"] for event in pipeline.events("deferred") if event.get("in_doubt")}
+    assert twice <= in_doubt
+    assert max(subjects(sink.mails).values()) <= 2
+
+
+def test_a_reply_that_is_lost_after_the_final_dot_is_in_doubt_and_the_mail_may_come_twice(
+    start_pipeline: StartPipeline, sink: RecordingSink
+):
+    pipeline = start_pipeline(relay_to(sink))
+    sink.hang_up(".")
+
+    [mail] = pipeline.submit_many(1)
+
+    assert pipeline.wait_for_event("deferred", mail)["in_doubt"]
+    pipeline.wait_for_all([sink], [mail])
+    assert subjects(sink.mails) == {mail: 2}
+
+
+def _only(claimed: int) -> dict[str, int]:
+    return {"held": 0, "releasing": 0, "released": 0, "claimed": claimed, "deferred": 0}

@@ -1,0 +1,45 @@
+"""The broker goes and comes back while mail flows: workers reconnect by themselves, every mail arrives once."""
+
+import pytest
+
+from cli.node import PrivateNode
+from tests.e2e.conftest import StartPipeline
+from tests.support.pipeline import relay_to
+from tests.support.rabbitmq import drop_connections, sync_queue_registry
+from tests.support.sinks import RecordingSink
+
+
+@pytest.mark.parametrize("way", ["stopped", "killed"])
+def test_every_mail_arrives_once_when_the_broker_is(
+    start_pipeline: StartPipeline, sink: RecordingSink, own_node: PrivateNode, way: str
+):
+    pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
+    sync_queue_registry(own_node)
+
+    with pipeline.load(rate=150) as load:
+        sink.wait_for(150, timeout=30)
+        if way == "stopped":
+            own_node.stop()
+        else:
+            own_node.kill()
+        before = len(sink.mails)
+        own_node.start()
+        sink.wait_for(before + 150, timeout=60)
+
+    pipeline.wait_for_each_once(sink, load.ids)
+    for worker in pipeline.workers:
+        assert worker.logged("broker_reconnected")
+
+
+def test_every_mail_arrives_once_when_all_connections_are_dropped(
+    start_pipeline: StartPipeline, sink: RecordingSink, own_node: PrivateNode
+):
+    pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
+
+    with pipeline.load(rate=200) as load:
+        for _ in range(3):
+            sink.wait_for(len(sink.mails) + 100, timeout=30)
+            drop_connections(own_node)
+        sink.wait_for(len(sink.mails) + 100, timeout=30)
+
+    pipeline.wait_for_each_once(sink, load.ids)
