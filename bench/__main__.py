@@ -1,5 +1,6 @@
 """`python -m bench`: measure, show, write down."""
 
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from bench import relay_4k
 from bench.machine import describe
 from bench.results import Failed, Finding, Plan, Report
 from bench.show import show
+from cli.failures import CommandFailed
+from cli.node import NodeFailed
 
 CASES: dict[str, Callable[[Plan, Callable[[str], None]], Finding]] = {
     relay_4k.NAME: relay_4k.run,
@@ -39,12 +42,14 @@ def main(
     chosen = cases or list(CASES)
     if unknown := [name for name in chosen if name not in CASES]:
         raise typer.BadParameter(f"got {unknown[0]!r}; takes {', '.join(CASES)}")
+    # Stopped by a supervisor or a time limit, it clears up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Console(stderr=True, highlight=False)
     try:
         machine = describe()
         findings = [CASES[name](plan, progress.print) for name in chosen]
-    except Failed as failed:
-        sys.exit(f"bench: {failed}")
+    except (Failed, NodeFailed, CommandFailed) as failed:
+        sys.exit("\n".join([f"bench: {failed}", *getattr(failed, "__notes__", ())]))
     report = Report(time=datetime.now(UTC).isoformat(timespec="seconds"), machine=machine, findings=findings)
     json.parent.mkdir(parents=True, exist_ok=True)
     json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

@@ -10,7 +10,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -44,18 +45,29 @@ _BY_NAME = {"beam.smp": "broker", "smtp-sink": "sink"}
 
 
 def measure(sink: Sink, mails: int, warm_up: int, size: int, senders: int) -> Measurement:
-    """Let it deliver so many mails of `size` octets to the sink. Raises Failed; the logs are kept then."""
+    """Let it deliver so many mails of `size` octets to the sink. Raises Failed, NodeFailed or CommandFailed."""
+    with _kept_on_failure() as folder:
+        node = PrivateNode(folder / "broker")
+        try:
+            node.start()
+            return uvloop.run(_measure(Pipeline(folder, node, sink.port, senders), sink, mails, warm_up, size))
+        finally:
+            node.stop()
+
+
+@contextmanager
+def _kept_on_failure() -> Iterator[Path]:
+    """A temporary folder that stays, with the logs, when something fails."""
     folder = Path(tempfile.mkdtemp(prefix="pillarbox-bench-"))
-    node = PrivateNode(folder / "broker")
     try:
-        node.start()
-        measured = uvloop.run(_measure(Pipeline(folder, node, sink.port, senders), sink, mails, warm_up, size))
-    except Failed as failed:
-        raise Failed(f"{failed}\nthe logs are kept in {folder}") from failed
-    finally:
-        node.stop()
+        yield folder
+    except Exception as error:
+        error.add_note(f"the logs are kept in {folder}")
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     shutil.rmtree(folder)
-    return measured
 
 
 async def _measure(pipeline: "Pipeline", sink: Sink, mails: int, warm_up: int, size: int) -> Measurement:

@@ -32,6 +32,12 @@ _FEEDER = "smtp-source"
 _AT_REST_WITHIN_S = 60.0
 
 
+def check() -> None:
+    """Raises Failed where it can not run."""
+    if os.geteuid() != 0:
+        raise Failed("Postfix can be started by root alone: run the benchmarks as root")
+
+
 def measure(sink: Sink, mails: int, warm_up: int, size: int) -> Measurement:
     """Let it relay so many mails of `size` octets to the sink. Raises Failed."""
     relay = PrivatePostfix(deliver_by=f"smtp:[127.0.0.1]:{sink.port}", parameters=SETTINGS)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import pillarbox, postfix
-from bench.results import Finding, Plan, Round
+from bench.results import Finding, Plan, Round, medians_of
 from bench.sink import Sink
 
 NAME = "relay-4k"
@@ -20,11 +20,14 @@ _WARM_UP = 500  # mails before the measured ones: connections are open, statemen
 
 def run(plan: Plan, tell: Callable[[str], None]) -> Finding:
     """Measure both systems in turn. Raises Failed."""
+    postfix.check()
+    rounds = [_round(plan, number, tell) for number in range(1, plan.rounds + 1)]
     return Finding(
         case=NAME,
         what=WHAT,
         plan=plan,
-        rounds=[_round(plan, number, tell) for number in range(1, plan.rounds + 1)],
+        rounds=rounds,
+        medians=medians_of(rounds),
         postfix_settings=postfix.SETTINGS,
     )
 

@@ -1,6 +1,6 @@
 """What a benchmark finds, as it goes into the table and the JSON file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from msgspec import Struct
@@ -68,6 +68,14 @@ class Round(Struct, frozen=True):
         return self.pillarbox.rate / self.postfix.rate
 
 
+class Medians(Struct, frozen=True, kw_only=True):
+    """The medians over the rounds: mails a second, and of the rounds' ratios."""
+
+    pillarbox: float
+    postfix: float
+    ratio: float
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """What one case found."""
 
@@ -75,6 +83,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     what: str  # in a sentence
     plan: Plan
     rounds: list[Round]
+    medians: Medians
     postfix_settings: dict[str, str]
 
 
@@ -86,9 +95,13 @@ class Report(Struct, frozen=True, kw_only=True):
     findings: list[Finding]
 
 
-def median_of(rounds: Sequence[Round], value: Callable[[Round], float]) -> float:
-    """The median over the rounds of a value of each."""
-    return median(value(each) for each in rounds)
+def medians_of(rounds: Sequence[Round]) -> Medians:
+    """What the rounds come to."""
+    return Medians(
+        pillarbox=median(each.pillarbox.rate for each in rounds),
+        postfix=median(each.postfix.rate for each in rounds),
+        ratio=median(each.ratio for each in rounds),
+    )
 
 
 def median_costs(measurements: Sequence[Measurement]) -> list[Cost]:

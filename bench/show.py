@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from bench.results import Cost, Machine, Measurement, Report, Round, median_costs, median_of
+from bench.results import Cost, Finding, Machine, Measurement, Report, Round, median_costs
 
 
 def show(console: Console, report: Report) -> None:
@@ -13,7 +13,7 @@ def show(console: Console, report: Report) -> None:
         plan = finding.plan
         console.print(f"\n[bold]{finding.case}[/bold]: {finding.what}.", highlight=False)
         console.print(f"{plan.mails:,} mails a round; {plan.senders} senders.", highlight=False)
-        console.print(_rounds(finding.rounds))
+        console.print(_rounds(finding))
         console.print(_costs("Pillarbox", [each.pillarbox for each in finding.rounds]))
         console.print(_costs("Postfix", [each.postfix for each in finding.rounds]))
         said = "; ".join(f"{name} = {value}" for name, value in finding.postfix_settings.items())
@@ -30,20 +30,16 @@ def _machine(machine: Machine, measured: Round) -> str:
     )
 
 
-def _rounds(rounds: list[Round]) -> Table:
+def _rounds(finding: Finding) -> Table:
     table = Table("round", title="mails a second", title_justify="left")
     for column in ("Pillarbox", "Postfix", "ratio", "CPU of others"):
         table.add_column(column, justify="right")
-    for number, each in enumerate(rounds, start=1):
+    for number, each in enumerate(finding.rounds, start=1):
         others = f"{each.pillarbox.others:.0%}, {each.postfix.others:.0%}"
         table.add_row(str(number), *_figures(each.pillarbox.rate, each.postfix.rate, each.ratio), others)
     table.add_section()
-    medians = _figures(
-        median_of(rounds, lambda each: each.pillarbox.rate),
-        median_of(rounds, lambda each: each.postfix.rate),
-        median_of(rounds, lambda each: each.ratio),
-    )
-    table.add_row("median", *medians, "")
+    medians = finding.medians
+    table.add_row("median", *_figures(medians.pillarbox, medians.postfix, medians.ratio), "")
     return table
 
 

@@ -89,7 +89,8 @@ def _split(text: str) -> list[tuple[str, str]]:
         pairs = getaddresses([text])
     except RecursionError:  # comments in comments
         pairs = []
-    # The parser drops what it can not read; a dropped recipient would be lost mail.
-    if not pairs or any(not spec for _, spec in pairs):
+    # The parser drops what it can not read; a dropped recipient would be lost mail. And it takes what follows an
+    # address without a comma for another one: a name that nobody quoted could add recipients.
+    if not pairs or any(not spec for _, spec in pairs) or len(pairs) > 1 + text.count(","):
         raise ValueError(f"{text[:_SHOWN]!r} is no e-mail address; takes name@domain or Name <name@domain>")
     return pairs

@@ -36,11 +36,12 @@ def start_log(worker: str, level: str = "info") -> None:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
-def _in_one_line(_logger: Any, _method: str, line: str) -> str:
+def _in_one_line(_logger: Any, _method: str, line: Any) -> str:
     """Servers' replies and clients' subjects come into the log: none may end its line or steer a terminal."""
-    if line.isprintable():
-        return line
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
+    text = str(line)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 class _ToStructlog(logging.Handler):

@@ -23,7 +23,7 @@ def text_line(name: str, value: str) -> str:
 
 def address_line(name: str, addresses: list[Address]) -> str:
     """A header of addresses. Raises ValueError where a line would be too long for SMTP."""
-    words = []
+    words: list[str] = []
     for address in addresses:
         words += _phrase(address.name, "" if words else name)
         words.append(f"<{address.spec}>," if address.name else f"{address.spec},")

@@ -111,7 +111,7 @@ def apply_reports(
             if each.recipient in changes and not isinstance(each.outcome, Delivered):
                 continue  # known already; but whatever else was said, what was delivered may not go again
             changes[each.recipient] = decide(
-                pending,
+                msgspec.structs.replace(pending, attempt=each.attempt),  # a late delivery is that of an earlier one
                 each.outcome,
                 worker=report.worker,
                 revision=report.revision,

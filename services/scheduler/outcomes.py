@@ -137,7 +137,8 @@ def event_of(change: Change) -> Event | None:
         case State.DELIVERED:
             return DeliveredEvent(**said)
         case State.BOUNCED:
-            return (Expired if reply.enhanced == EXPIRED else BouncedEvent)(**said)
+            ours = reply.enhanced == EXPIRED and not reply.remote  # a receiver may say 4.4.7 of its own
+            return (Expired if ours else BouncedEvent)(**said)
         case _:
             assert change.wake is not None
             return DeferredEvent(**said, next_try=change.wake, in_doubt=change.in_doubt)

@@ -49,5 +49,6 @@ def next_try(
 def _state(attempt: int, elapsed: timedelta) -> tenacity.RetryCallState:
     state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     state.attempt_number = attempt
-    state.outcome_timestamp = state.start_time + elapsed.total_seconds()
+    # Counted from zero: added to a clock that counts from the machine's start, the fraction would be lost.
+    state.start_time, state.outcome_timestamp = 0.0, elapsed.total_seconds()
     return state

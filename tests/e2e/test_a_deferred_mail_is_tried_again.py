@@ -9,14 +9,14 @@ from tests.support.sinks import RecordingSink
 
 def test_after_a_450_the_next_try_is_at_its_time_and_arrives(start_pipeline: StartPipeline, sink: RecordingSink):
     pipeline = start_pipeline(relay_to(sink, retry={"schedule": ["1s", "2s"], "jitter": 0}))
-    sink.answer("RCPT", "b@mx.example", "450 4.2.1 come back\nlater", times=2)
+    sink.answer("RCPT", "b@mx.example", "450-4.2.1 come back\r\n450 4.2.1 later", times=2)
 
     mail = pipeline.submit(a_mail("patient"))
     delivered = pipeline.wait_for_event("delivered", mail)
     first, second = pipeline.events("deferred", mail)
 
     assert (first["attempt"], second["attempt"], delivered["attempt"]) == (1, 2, 3)
-    assert (first["code"], first["enhanced"], first["reply"]) == (450, "4.2.1", "come back")
+    assert (first["code"], first["enhanced"], first["reply"]) == (450, "4.2.1", "come back\nlater")
     waits = [datetime.fromisoformat(one["next_try"]) - datetime.fromisoformat(one["time"]) for one in (first, second)]
     assert waits == [timedelta(seconds=1), timedelta(seconds=2)]
     assert datetime.fromisoformat(delivered["time"]) >= datetime.fromisoformat(second["next_try"])

@@ -1,5 +1,7 @@
 """`tls = "require"`: no secure connection, no mail. It waits until there is one."""
 
+from typing import Any
+
 import pytest
 
 from tests.e2e.conftest import StartPipeline, StartSink
@@ -19,15 +21,14 @@ from tests.support.pipeline import a_mail, relay_to
 def test_mail_for_a_server_that_can_not_be_trusted_is_deferred(
     start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority, server: str, enhanced: str
 ):
-    good = authority.issue("127.0.0.1")
-    sink = start_sink(
-        **{
-            "without TLS": {},
-            "whose handshake fails": {"certificate": good, "breaks_handshake": True},
-            "with a certificate for another name": {"certificate": authority.issue("other.example")},
-            "with a certificate that has expired": {"certificate": authority.issue("127.0.0.1", expired=True)},
-        }[server]
-    )
+    good, other = authority.issue("127.0.0.1"), authority.issue("other.example")
+    options: dict[str, dict[str, Any]] = {
+        "without TLS": {},
+        "whose handshake fails": {"certificate": good, "breaks_handshake": True},
+        "with a certificate for another name": {"certificate": other},
+        "with a certificate that has expired": {"certificate": authority.issue("127.0.0.1", expired=True)},
+    }
+    sink = start_sink(**options[server])
     settings = relay_to(sink, tls="require", relay={"ca_file": str(authority.file)}, retry={"schedule": ["1h"]})
     pipeline = start_pipeline(settings)
 

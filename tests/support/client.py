@@ -172,5 +172,5 @@ class Load:
                 id = f"load-{next(_numbers)}"
                 self.ids.append(client.submit(self._mail(id), id))
             client.close()
-        except Exception as error:  # noqa: BLE001 - raised again where the block ends
+        except Exception as error:
             self._failure = error

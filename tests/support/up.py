@@ -21,6 +21,7 @@ from tests.support.ports import wait_until
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _START_TIME = 90.0
+_LOG_LINES = 15
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -125,8 +126,16 @@ class Up:
 
     def wait_for_mail(self, count: int = 1, timeout: float = 30) -> list[Path]:
         """Wait until so many mails are in the inbox."""
-        wait_until(lambda: len(self.inbox()) >= count, f"{count} mails in the inbox", timeout)
+        try:
+            wait_until(lambda: len(self.inbox()) >= count, f"{count} mails in the inbox", timeout)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.logs()}") from error
         return self.inbox()
+
+    def logs(self) -> str:
+        """The ends of all logs."""
+        files = sorted(self.home.log_folder.glob("*.log"))
+        return "\n".join(f"{file.name}:\n" + "\n".join(file.read_text().splitlines()[-_LOG_LINES:]) for file in files)
 
     def pids(self) -> list[int]:
         """Of its workers."""

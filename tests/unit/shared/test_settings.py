@@ -96,10 +96,25 @@ def test_a_plain_password_is_refused_and_not_repeated(group):
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"settings": 3}', b'{"setings": {}}', b"\xff",
-                                  b'{"settings": 3, <rubbish', b'{"author": "\xff"}', b'{"settings": ' + b"[" * 99999,
-                                  b'{"settings": {}, "author": "\\u0000"}', b'{"settings": {}, "comment": "a\\u0000"}',
-                                  b'{"settings": {}, "restores": 2147483648}', b'{"settings": {}, "revision": -1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b'{"settings": 3}',
+        b'{"setings": {}}',
+        b"\xff",
+        b'{"settings": 3, <rubbish',
+        b'{"author": "\xff"}',
+        b'{"settings": ' + b"[" * 99999,
+        b'{"settings": {}, "author": "\\u0000"}',
+        b'{"settings": {}, "comment": "a\\u0000"}',
+        b'{"settings": {}, "restores": 2147483648}',
+        b'{"settings": {}, "revision": -1}',
+    ],
+)
 def test_a_message_that_is_no_document_is_refused(body):
     with pytest.raises(Invalid):
         parse_document(body)

@@ -1,0 +1,39 @@
+"""The arithmetic of the benchmarks."""
+
+import pytest
+
+from bench.mails import message
+from bench.results import Cost, Measurement, Round, median_costs, medians_of
+
+
+def _measurement(seconds: float, *costs: Cost) -> Measurement:
+    return Measurement(mails=1000, seconds=seconds, costs=list(costs), others=0.0)
+
+
+def _cost(process: str, cpu_us_per_mail: float) -> Cost:
+    return Cost(process=process, cpu_us_per_mail=cpu_us_per_mail, peak_mib=10.0, processes=1)
+
+
+@pytest.mark.parametrize("size", [512, 4095, 4096, 4097, 4160, 4161, 102_400])
+def test_a_message_has_exactly_the_size_asked_for_and_lines_that_smtp_allows(size: int) -> None:
+    content = message(size)
+
+    assert len(content) == size
+    lines = content.split(b"\r\n")
+    assert lines.pop() == b""
+    assert max(map(len, lines)) <= 998  # RFC 5321 section 4.5.3.1.6
+    assert b"\n" not in b"".join(lines)
+
+
+def test_the_ratio_is_the_median_of_the_rounds_own_ratios_not_the_ratio_of_medians() -> None:
+    seconds = [(1.0, 5.0), (2.0, 8.0), (1.0, 2.0)]  # of Pillarbox and Postfix
+    medians = medians_of([Round(_measurement(ours), _measurement(theirs)) for ours, theirs in seconds])
+
+    assert (medians.pillarbox, medians.postfix, medians.ratio) == (1000.0, 200.0, 4.0)
+
+
+def test_a_process_seen_in_some_rounds_only_counts_with_the_median_of_those() -> None:
+    rounds = [_measurement(1, _cost("qmgr", cpu)) for cpu in (10, 30, 20)]
+    rounds[1].costs.append(_cost("bounce", 7))
+
+    assert [(cost.process, cost.cpu_us_per_mail) for cost in median_costs(rounds)] == [("qmgr", 20), ("bounce", 7)]

@@ -1,0 +1,235 @@
+"""What an outcome changes, whether it is news, and the event that tells of it."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, key_of, lapsed_claim
+from shared.contracts import BouncedEvent, DeferredEvent, DeliveredEvent, Expired
+from shared.mail_store import State
+from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
+from shared.settings import Retry
+from shared.smtp_reply import Reply, own_verdict
+
+ADMITTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW = ADMITTED + timedelta(hours=1)
+RETRY = Retry(jitter=0)
+MX = "mx1.y.example [192.0.2.1]"
+YES = Delivered(Reply(250, "2.0.0", "queued as 4711"), MX)
+NO = Bounced(Reply(550, "5.1.1", "no such user"), MX)
+LATER = Deferred(Reply(451, "4.7.1", "try again"), MX)
+DOUBT = Deferred(own_verdict(451, "4.4.2", "the connection broke after the final dot"), MX, in_doubt=True)
+BUSY = Parked("the lane is full", 30)
+
+
+def pending(**changed) -> Pending:
+    usual = Pending(
+        number=3,
+        mail_no=2,
+        mail="order-1",
+        batch="march",
+        address="ann@y.example",
+        state=State.CLAIMED,
+        attempt=1,
+        worker="sender-1",
+        admitted=ADMITTED,
+        give_up=ADMITTED + timedelta(days=2),
+    )
+    return msgspec.structs.replace(usual, **changed)
+
+
+def decided(outcome: Outcome, now: datetime = NOW, **changed) -> Change:
+    return decide(
+        pending(**changed), outcome, worker="sender-2", revision=4, now=now, retry=RETRY, chance=random.Random(1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changed", "state", "attempt", "wake"),
+    [
+        (YES, {}, State.DELIVERED, 1, None),
+        (YES, {"attempt": 7}, State.DELIVERED, 7, None),
+        (NO, {}, State.BOUNCED, 1, None),
+        (LATER, {}, State.DEFERRED, 2, NOW + timedelta(minutes=5)),
+        (LATER, {"attempt": 3}, State.DEFERRED, 4, NOW + timedelta(minutes=20)),
+        (LATER, {"give_up": NOW + timedelta(minutes=1)}, State.DEFERRED, 2, NOW + timedelta(minutes=1)),
+        (LATER, {"give_up": NOW}, State.BOUNCED, 1, None),
+        (DOUBT, {}, State.DEFERRED, 2, NOW + timedelta(minutes=5)),
+        (DOUBT, {"give_up": NOW}, State.BOUNCED, 1, None),
+        (BUSY, {}, State.DEFERRED, 1, NOW + timedelta(seconds=30)),
+        (BUSY, {"give_up": NOW - timedelta(days=1)}, State.DEFERRED, 1, NOW + timedelta(seconds=30)),  # not tried yet
+        (Parked("", 0.25), {"attempt": 9}, State.DEFERRED, 9, NOW + timedelta(milliseconds=250)),
+    ],
+)
+def test_the_outcome_decides_the_state_the_attempt_and_the_next_look(outcome, changed, state, attempt, wake):
+    change = decided(outcome, **changed)
+    assert (change.state, change.attempt, change.wake) == (state, attempt, wake)
+    assert (change.worker, change.revision, change.time) == ("sender-2", 4, NOW)
+    assert change.ends_attempt is (outcome is not BUSY and not isinstance(outcome, Parked))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reply", "host", "in_doubt"),
+    [
+        (YES, YES.reply, MX, False),
+        (NO, NO.reply, MX, False),
+        (LATER, LATER.reply, MX, False),
+        (DOUBT, DOUBT.reply, MX, True),
+        (BUSY, own_verdict(0, "", "the lane is full"), "", False),
+    ],
+)
+def test_the_reply_and_the_host_are_kept(outcome, reply, host, in_doubt):
+    change = decided(outcome)
+    assert (change.reply, change.host, change.in_doubt) == (reply, host, in_doubt)
+
+
+@pytest.mark.parametrize(
+    ("admitted", "words"),
+    [
+        (NOW - timedelta(minutes=90), "not delivered in 1.5 hours"),
+        (NOW - timedelta(hours=30), "not delivered in 30.0 hours"),
+        (NOW - timedelta(days=5, hours=1), "not delivered in 5 days"),
+    ],
+)
+def test_a_mail_given_up_bounces_with_4_4_7_and_the_last_reply(admitted, words):
+    change = decided(LATER, admitted=admitted, give_up=NOW)
+    assert (change.reply.code, change.reply.enhanced, change.reply.remote) == (451, "4.4.7", False)
+    assert words in change.reply.text
+    assert change.reply.text.endswith("the last reply was: 451 4.7.1 try again")
+
+
+def test_doubt_survives_the_giving_up():
+    assert decided(DOUBT, give_up=NOW).in_doubt
+
+
+def test_a_reply_of_sixty_four_kilobytes_is_cut():
+    change = decided(Bounced(Reply(550, "5.0.0", "x" * 64_000), MX))
+    assert len(change.reply.text) < 2100
+    assert change.reply.text.endswith("…")
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [YES, NO, LATER, BUSY])
+@pytest.mark.parametrize("state", [State.RELEASING, State.RELEASED, State.CLAIMED])
+def test_the_first_outcome_of_the_attempt_under_way_is_news(outcome, state):
+    assert is_news(pending(state=state, attempt=2), 2, outcome)
+
+
+@pytest.mark.parametrize("outcome", [YES, NO, LATER, BUSY])
+@pytest.mark.parametrize("state", [State.DELIVERED, State.BOUNCED, State.RETRACTED])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_nothing_is_news_to_a_recipient_that_is_final(outcome, state, attempt):
+    assert not is_news(pending(state=state, attempt=2), attempt, outcome)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "expected"),
+    [
+        (State.DEFERRED, YES, True),  # the doubtful one had arrived: no second copy
+        (State.RELEASING, YES, True),
+        (State.RELEASED, YES, True),
+        (State.CLAIMED, YES, False),  # the next attempt is under way and will tell
+        (State.DEFERRED, NO, False),
+        (State.DEFERRED, LATER, False),
+        (State.DEFERRED, BUSY, False),
+        (State.RELEASED, LATER, False),
+        (State.RELEASED, NO, False),
+        (State.CLAIMED, LATER, False),
+        (State.HELD, LATER, False),
+    ],
+)
+def test_of_an_earlier_attempt_only_a_delivery_is_news_and_only_before_the_next_claim(state, outcome, expected):
+    assert is_news(pending(state=state, attempt=2), 1, outcome) is expected
+
+
+def test_a_second_outcome_of_an_attempt_is_no_news():
+    assert not is_news(pending(state=State.DEFERRED, attempt=2), 1, LATER)
+
+
+def test_a_claim_whose_sender_died_is_in_doubt_and_tried_again():
+    outcome = lapsed_claim(pending(worker="sender-1"))
+    assert outcome.in_doubt
+    assert "sender-1" in outcome.reply.text
+    change = decided(outcome)
+    assert (change.state, change.attempt, change.in_doubt) == (State.DEFERRED, 2, True)
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
+def said(**changed):
+    return {
+        "mail": "order-1",
+        "batch": "march",
+        "time": NOW,
+        "revision": 4,
+        "recipient": "ann@y.example",
+        "attempt": 1,
+        "host": MX,
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changed", "event"),
+    [
+        (YES, {}, DeliveredEvent(**said(code=250, enhanced="2.0.0", reply="queued as 4711"))),
+        (NO, {}, BouncedEvent(**said(code=550, enhanced="5.1.1", reply="no such user"))),
+        (
+            LATER,
+            {},
+            DeferredEvent(
+                **said(code=451, enhanced="4.7.1", reply="try again"),
+                next_try=NOW + timedelta(minutes=5),
+                in_doubt=False,
+            ),
+        ),
+        (
+            DOUBT,
+            {"attempt": 2},
+            DeferredEvent(
+                **said(attempt=2, code=451, enhanced="4.4.2", reply=DOUBT.reply.text),
+                next_try=NOW + timedelta(minutes=10),
+                in_doubt=True,
+            ),
+        ),
+        (BUSY, {}, None),  # no outcome
+    ],
+)
+def test_each_outcome_has_its_event_of_the_attempt_that_it_ended(outcome, changed, event):
+    assert event_of(decided(outcome, **changed)) == event
+
+
+def test_what_was_given_up_has_expired_rather_than_bounced():
+    event = event_of(decided(LATER, give_up=NOW))
+    assert isinstance(event, Expired)
+    assert event.enhanced == "4.4.7"
+
+
+def test_a_receiver_that_says_4_4_7_itself_has_bounced_the_mail():
+    event = event_of(decided(Bounced(Reply(554, "4.4.7", "delivery time expired"), MX)))
+    assert isinstance(event, BouncedEvent)
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "key"),
+    [
+        ("delivered", "ann@y.example", "delivered.y.example"),
+        ("bounced", '"a@b"@y.example', "bounced.y.example"),
+        ("rejected", "", "rejected"),
+        ("held", "jörg@bücher.example", "held.bücher.example"),
+    ],
+)
+def test_the_routing_key_is_the_kind_and_the_recipients_domain(kind, address, key):
+    assert key_of(kind, address) == key
+
+
+@pytest.mark.parametrize("domain", [".".join(["d" * 62] * 4), ".".join(["ü" * 31] * 5)])
+def test_a_routing_key_is_never_longer_than_amqp_allows(domain):
+    key = key_of("delivered", f"a@{domain}")
+    assert 250 < len(key.encode()) <= 255
+    assert key.startswith(f"delivered.{domain[:100]}")
