@@ -23,6 +23,12 @@ _READY = re.compile(rb"^.*\bevent=ready\b.*\n", re.MULTILINE)
 _METRICS_PORT = re.compile(rb"\bmetrics_port=(\d+)")
 
 
+def python_path() -> str:
+    """PYTHONPATH for a Python that is to find our modules, also where they are not installed."""
+    checkout = Path(__file__).resolve().parent.parent
+    return os.pathsep.join(part for part in (str(checkout), os.environ.get("PYTHONPATH", "")) if part)
+
+
 class Ready(msgspec.Struct, frozen=True):
     """What a worker says when it is up."""
 

@@ -12,6 +12,7 @@ import msgspec
 from cli.failures import CommandFailed, ExitCode
 from cli.home import Home, find_broker
 from cli.output import encode_hook
+from shared import topology
 from shared.broker import Broker, Consumer, Message, Properties, Refused
 from shared.contracts import Answer, Command, Refusal
 from shared.environment import without_password
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=5)  # for the connection
 ANSWER_TIME = timedelta(seconds=10)
+_DECLARE_TIME_S = 60.0  # streams of a broker that has just started come back one by one
 
 
 class Client:
@@ -89,6 +91,18 @@ class Client:
                 "an alarm on it (memory, disk), or the connection is lost",
                 ExitCode.UNREACHABLE,
             ) from None
+
+
+async def declare_topology(broker: Broker) -> None:
+    """Declare the exchanges and queues. Raises CommandFailed when some can not be reached in time."""
+    try:
+        async with asyncio.timeout(_DECLARE_TIME_S):
+            await topology.declare(broker)
+    except TimeoutError:
+        raise CommandFailed(
+            f"some queues can not be reached after {_DECLARE_TIME_S:g} s; the broker's log tells why",
+            ExitCode.UNREACHABLE,
+        ) from None
 
 
 def not_taken(refused: Refused) -> CommandFailed:

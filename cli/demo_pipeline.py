@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cli.child import python_path
 from cli.failures import CommandFailed
 from cli.guarded import GuardedProcess
 from cli.home import Home, RunFile
@@ -48,7 +49,7 @@ def pipeline(home: Home) -> Iterator[tuple[Home, RunFile]]:
 def _private_one(folder: Path) -> Iterator[RunFile]:
     said = folder / "up.out"
     with said.open("wb") as output:
-        command = [sys.executable, "-m", "cli", "up", "--home", str(folder)]
+        command = [sys.executable, "-P", "-m", "cli", "up", "--home", str(folder)]
         process = GuardedProcess(command, env=_environment(), output=output)
     try:
         yield _wait(Home(folder), process, said)
@@ -58,7 +59,8 @@ def _private_one(folder: Path) -> Iterator[RunFile]:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _NOT_ITS_OWN}
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_ITS_OWN}
+    return {**inherited, "PYTHONPATH": python_path()}
 
 
 def _wait(home: Home, process: GuardedProcess | None, said: Path) -> RunFile:

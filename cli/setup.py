@@ -1,6 +1,6 @@
 """`pillarbox setup`: declare the exchanges and queues."""
 
-from cli.client import Client, with_client
+from cli.client import Client, declare_topology, with_client
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, print_json, say, screen, table
@@ -16,7 +16,7 @@ def setup(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
 
 async def _setup(client: Client, as_json: bool) -> None:
-    await topology.declare(client.broker)
+    await declare_topology(client.broker)
     # Without the permission to configure `declare` does nothing: only looking tells whether all is there.
     lengths = {name: await client.broker.count(name) for name in topology.QUEUES}
     if as_json:

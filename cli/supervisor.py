@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from cli.child import Child
+from cli.child import Child, python_path
 from cli.home import Home, InboxPlace, RunFile, RunningWorker
 from cli.keeper import Keeper
 
@@ -20,7 +20,6 @@ log = structlog.get_logger()
 _START_PATIENCE_S = 60.0
 _STOP_PATIENCE_S = 30.0  # a sender finishes the mails it has begun
 _MOST_SENDERS = 64
-_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +141,9 @@ class Supervisor:
 
     def _environment(self, name: str) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if key != "PILLARBOX_METRICS_PORT"}
-        path = os.pathsep.join(part for part in (str(_CHECKOUT), os.environ.get("PYTHONPATH", "")) if part)
         return {
             **inherited,
-            "PYTHONPATH": path,
+            "PYTHONPATH": python_path(),
             "PYTHONUNBUFFERED": "1",
             "PILLARBOX_AMQP_URL": self._plan.amqp_url,
             "PILLARBOX_STORE_URL": self._plan.store_url,

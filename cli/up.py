@@ -14,7 +14,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from cli.client import connected
+from cli.client import connected, declare_topology
 from cli.failures import CommandFailed
 from cli.first_settings import adjust, first_document, seed, store_has_settings
 from cli.home import Home, InboxPlace
@@ -25,7 +25,6 @@ from cli.output import counted, plain, print_json, remark, say, screen
 from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
 from cli.welcome import command_line, suggestions, welcome
-from shared import topology
 from shared.broker import Broker
 from shared.environment import amqp_url
 from shared.mail_log import start_log
@@ -108,7 +107,7 @@ async def _serve(
     broker = Broker(plan.amqp_url, "up", patience_s=_BROKER_PATIENCE_S)
     await broker.start()
     try:
-        await topology.declare(broker)
+        await declare_topology(broker)
         if not store_has_settings(plan.store_url):
             await seed(broker, first_document(plan.inbox, assignments))
     finally:

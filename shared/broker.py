@@ -128,9 +128,12 @@ class Broker:
         """Declare exchanges, queues and bindings, in order; what exists stays as it is.
 
         A user without the permission to configure is no error: the topology may exist, and if it does not, the
-        consumers say so. Raises BrokerRefused when something exists with other arguments.
+        consumers say so. Raises BrokerRefused when something exists with other arguments. Waits for queues that exist
+        and can not be reached yet, as a stream's just after the broker's start.
         """
-        async for attempt in tenacity.AsyncRetrying(wait=_REOPEN, retry=tenacity.retry_if_exception(_link_was_lost)):
+        async for attempt in tenacity.AsyncRetrying(
+            wait=_REOPEN, retry=tenacity.retry_if_exception(_link_was_lost), before_sleep=_say_not_declared
+        ):
             with attempt:
                 await self._declare(declarations)
 
@@ -140,6 +143,8 @@ class Broker:
             for declaration in declarations:
                 await declaration(channel)
         except pika.exceptions.ChannelClosedByBroker as closed:
+            if closed.reply_code == 404:  # declaring can not miss a queue: it is there, and its node is not up yet
+                raise
             if closed.reply_code != 403:
                 raise BrokerRefused(f"declaring the topology: {closed.reply_text}") from closed
             log.info("topology_not_declared", reason="no permission to configure; counting on `pillarbox setup`")
@@ -735,6 +740,12 @@ def _as_error(reason: BaseException) -> Exception:
 
 def _link_was_lost(error: BaseException) -> bool:
     return isinstance(error, pika.exceptions.AMQPError)
+
+
+def _say_not_declared(state: tenacity.RetryCallState) -> None:
+    if state.attempt_number % 10 == 1:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("topology_not_declared", reason=_words(error), next="try_again")
 
 
 def _may_pass(error: BaseException) -> bool:

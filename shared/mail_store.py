@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import bindparam
 
 from shared import metrics
@@ -85,6 +86,7 @@ mails = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("held_by", sa.Text, nullable=False),  # what set the hold: a phrase for `show`
     sa.Column("retracted_before_arrival", sa.Boolean, nullable=False),  # no such mail yet: it may not leave
+    sqlite_autoincrement=True,
 )
 sa.Index("mails_batch", mails.c.batch, sqlite_where=mails.c.batch != "", postgresql_where=mails.c.batch != "")
 
@@ -107,6 +109,9 @@ recipients = sa.Table(
     sa.Column("enhanced", sa.Text, nullable=False, server_default=""),
     sa.Column("reply", sa.Text, nullable=False, server_default=""),
     sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
+    # A number is never given again: the work message of a replaced recipient would claim its successor, and the new
+    # content would go to the former address.
+    sqlite_autoincrement=True,
 )
 sa.Index(
     "recipients_wake",
@@ -170,8 +175,7 @@ class StoreThread:
 
         def transaction() -> T:
             started = time.perf_counter()
-            with self.engine.begin() as connection:
-                result = function(connection, *args, **kwargs)
+            result = transact(self.engine, function, *args, **kwargs)
             metrics.TRANSACTION.labels(function.__name__).observe(time.perf_counter() - started)
             return result
 
@@ -181,6 +185,28 @@ class StoreThread:
         """Wait for the transaction under way and close the store."""
         self._executor.shutdown(wait=True)
         self.engine.dispose()
+
+
+def transact(
+    engine: sa.Engine, function: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a function in a transaction, and again where PostgreSQL has ended it for a deadlock.
+
+    Rows are locked in order wherever a statement allows to say so; an UPDATE of many does not.
+    """
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_was_deadlock),
+        stop=tenacity.stop_after_attempt(10),
+        wait=tenacity.wait_random(0, 0.1),
+        reraise=True,
+    ):
+        with attempt, engine.begin() as connection:
+            result = function(connection, *args, **kwargs)
+    return result
+
+
+def _was_deadlock(error: BaseException) -> bool:
+    return isinstance(error, sa.exc.OperationalError) and getattr(error.orig, "sqlstate", "") == "40P01"
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -217,8 +243,9 @@ _CHUNK = 500  # numbers in one IN list; SQLite takes 32,766 parameters, its plan
 
 
 def chunks(numbers: Sequence[int]) -> Iterable[list[int]]:
-    """Numbers in parts that fit one IN list."""
-    return (list(numbers[start : start + _CHUNK]) for start in range(0, len(numbers), _CHUNK))
+    """Numbers in parts that fit one IN list; in order, so that two who lock rows seldom wait for each other."""
+    ordered = sorted(numbers)
+    return (ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK))
 
 
 # ---------------------------------------------------------------------------------------------------------

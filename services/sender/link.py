@@ -70,7 +70,8 @@ class Link(asyncio.Protocol):
         if machine is None or transport is None:
             return
         if machine.closed:
-            self._hang_up(transport)
+            if not self.gone.is_set():
+                self._hang_up(transport)
         else:
             now = self._loop.time()
             while not self._paused and (data := machine.to_send(now)):

@@ -1,4 +1,4 @@
-"""What the integration tests of the command line share."""
+"""What the integration tests of the command line share, and those of the mail store."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import pytest
 
 from cli.node import PrivateNode
 from tests.support.rabbitmq import delete_vhost, new_vhost
+from tests.support.store import OpenStore
 from tests.support.up import Up, running_up
 
 
@@ -16,3 +17,11 @@ def up(rabbitmq: PrivateNode) -> Iterator[Up]:
     with running_up(url, "--senders", "1", "--set", "sending.hold=1h") as running:
         yield running
     delete_vhost(rabbitmq, url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+    """An empty mail store, of either kind."""
+    opened = OpenStore(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+    yield opened
+    opened.close()

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,26 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
         assert "no broker at 127.0.0.1" in said.err
     finally:
         up.stop()
+
+
+def test_a_killed_one_leaves_no_broker_behind_and_comes_back_with_its_mail(tmp_path: Path):
+    up = Up(tmp_path / "home", {})
+    up.start("--senders", "1")
+    try:
+        assert up.command(*HELLO, "--hold", "1h", "--id", "m1").code == 0
+        wait_until(lambda: up.command("show", "m1").code == 0, "its admission")
+        up.kill()
+        # It is started as soon as the former broker's ports and folder are free, while its streams still come back.
+        wait_until(lambda: not _processes_of(up.home.broker_folder), "the end of the broker", 40)
+        up.start("--senders", "1")
+        assert "held until" in up.command("show", "m1").out
+    finally:
+        up.stop()
+
+
+def _processes_of(folder: Path) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False)
+    return found.stdout.split()
 
 
 @pytest.fixture

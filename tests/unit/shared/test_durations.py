@@ -40,8 +40,8 @@ def test_a_duration_is_read(written, seconds):
     [
         "", " ",
         "5", "5 m", "m", "-5m", "5m!", "five minutes", "1y", "1e3s", ".5s", "5.s", "5m\n3x", "1h 30m", "inf",
-        "nan", "3651d", "999999999999d", "9" * 500 + "s", -1, -0.001, 1e300, 10**400, -(10**400), float("nan"), float("inf"),
-        float("-inf"), True, False, None, [], {}, b"5m", timedelta(minutes=5),
+        "nan", "3651d", "999999999999d", "9" * 500 + "s", -1, -0.001, 1e300, 10**400, -(10**400), float("nan"),
+        float("inf"), float("-inf"), True, False, None, [], {}, b"5m", timedelta(minutes=5),
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_with_what_is_taken(written):
