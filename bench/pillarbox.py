@@ -178,9 +178,7 @@ class Pipeline:
         return self._folder / f"{name.replace(' ', '-')}.log"
 
     async def _deliver(self, messages: list[Message]) -> None:
-        publishing = asyncio.create_task(self._publish(messages))
-        await self._all_delivered()
-        await publishing
+        await asyncio.gather(self._publish(messages), self._all_delivered())
 
     async def _publish(self, messages: list[Message]) -> None:
         if refused := await self._broker.publisher.publish(messages):
@@ -230,3 +228,4 @@ class Pipeline:
         finally:
             for task in (working, *ends):
                 task.cancel()
+            await asyncio.gather(working, *ends, return_exceptions=True)

@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Set
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
@@ -16,6 +16,11 @@ from shared.mail_log import start_log
 from shared.metrics import serve_metrics
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
+
+# A stop waits so long for a step that is under way. Longer only where the broker or the store does not answer.
+_FINISH_WITHIN_S = 5.0
 
 Serve = Callable[[Environment, Broker, asyncio.Event], Awaitable[None]]
 
@@ -85,4 +90,34 @@ async def run_until(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> N
     finally:
         for task in (*running, waiting):
             task.cancel()
-        await asyncio.gather(*running, waiting, return_exceptions=True)
+        await _all_ended({*running, waiting})
+
+
+async def finish(step: Coroutine[Any, Any, T]) -> T:
+    """Carry out a step that a stop should not cut in two: cancelled meanwhile, it is finished first, within limits.
+
+    A crash may cut it all the same; then a lease or the broker repairs it, only later.
+    """
+    task = asyncio.create_task(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _all_ended({task}, _FINISH_WITHIN_S)
+        task.cancel()
+        raise
+
+
+async def _all_ended(tasks: Set[asyncio.Task[Any]], limit_s: float | None = None) -> None:
+    """Wait for tasks, even when cancelled meanwhile: what they finish needs what the caller is about to close."""
+    waiting = asyncio.create_task(asyncio.wait(tasks, timeout=limit_s))
+    cancelled = False
+    while not waiting.done():
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # it is known by now, or the worker is going down for another reason
+    if cancelled:
+        raise asyncio.CancelledError

@@ -45,6 +45,7 @@ from shared.durations import Duration
 from shared.mail_store import StoreThread
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 from shared.settings_feed import SettingsFeed
+from shared.worker import finish
 
 log = structlog.get_logger()
 
@@ -80,9 +81,12 @@ class ControlDesk:
         """Take commands, for ever, one after another."""
         while True:
             for delivery in await consumer.batch(10):
-                answer = await self._answer(delivery)
-                await self._reply(delivery, answer)
-                consumer.ack([delivery])
+                await finish(self._answer_and_ack(delivery, consumer))
+
+    async def _answer_and_ack(self, delivery: Delivery, consumer: Consumer) -> None:
+        answer = await self._answer(delivery)
+        await self._reply(delivery, answer)
+        consumer.ack([delivery])
 
     async def _answer(self, delivery: Delivery) -> Answer:
         try:
@@ -162,7 +166,7 @@ class ControlDesk:
             [
                 Replaced(
                     mail=new.id,
-                    batch=new.batch,
+                    batch=done.batch,
                     time=new.admitted,
                     revision=new.revision,
                     recipients=list(new.composed.recipients),

@@ -20,6 +20,7 @@ from shared.mail_store import StoreThread
 from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
 from shared.topology import SUBMIT
+from shared.worker import finish
 
 log = structlog.get_logger()
 
@@ -49,10 +50,12 @@ class Intake:
     async def loop(self, consumer: Consumer) -> None:
         """Take submissions, for ever."""
         while True:
-            deliveries = await consumer.batch(_MOST, _LINGER_S)
-            await self._take(deliveries)
-            # Ack after the commit: a crash before it repeats the submissions, and their ids are known then.
-            consumer.ack(deliveries)
+            await finish(self._take_and_ack(await consumer.batch(_MOST, _LINGER_S), consumer))
+
+    async def _take_and_ack(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
+        await self._take(deliveries)
+        # Ack after the commit: a crash before it repeats the submissions, and their ids are known then.
+        consumer.ack(deliveries)
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         now, drafts = datetime.now(UTC), []

@@ -22,6 +22,7 @@ from shared.refusals import UNREADABLE
 from shared.settings import Retry
 from shared.settings_feed import SettingsFeed
 from shared.topology import OUTCOME
+from shared.worker import finish
 
 log = structlog.get_logger()
 
@@ -55,16 +56,18 @@ class OutcomeDesk:
     async def loop(self, consumer: Consumer) -> None:
         """Take outcomes, for ever."""
         while True:
-            deliveries = await consumer.batch(_MOST, _LINGER_S)
-            reports = []
-            for delivery in deliveries:
-                try:
-                    reports.append(_decoder.decode(delivery.body))
-                except UNREADABLE as error:
-                    await self._put_aside(delivery, str(error))
-            await self._take(reports)
-            # Ack last: a crash before it repeats the outcomes, and a second one of an attempt is dropped.
-            consumer.ack(deliveries)
+            await finish(self._take_and_ack(await consumer.batch(_MOST, _LINGER_S), consumer))
+
+    async def _take_and_ack(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
+        reports = []
+        for delivery in deliveries:
+            try:
+                reports.append(_decoder.decode(delivery.body))
+            except UNREADABLE as error:
+                await self._put_aside(delivery, str(error))
+        await self._take(reports)
+        # Ack last: a crash before it repeats the outcomes, and a second one of an attempt is dropped.
+        consumer.ack(deliveries)
 
     async def take_lapsed(self, lapsed: Sequence[Pending]) -> None:
         """Claims whose sender has died: each is in doubt, and tried again after the wait of the schedule."""

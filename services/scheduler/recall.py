@@ -50,6 +50,7 @@ class Replacement(msgspec.Struct, frozen=True):
     result: ReplaceResult
     detail: str
     leaving: Leaving | None = None
+    batch: str = ""  # the new mail's: its own, or else the former's
 
 
 def chosen(selector: Selector) -> Any:
@@ -124,6 +125,8 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
     if final := next((row for row in rows if row.state not in RETRACTABLE), None):
         return Replacement(ReplaceResult.TOO_LATE, f"{final.address}: {State(final.state).name.lower()}")
     number = rows[0].mail
+    if not draft.batch:
+        draft = msgspec.structs.replace(draft, batch=rows[0].batch)  # a correction stays part of its batch
     _note(connection, rows, "replaced", draft.admitted, draft.revision)
     connection.execute(sa.delete(recipients).where(recipients.c.mail == number))
     connection.execute(sa.update(mails).where(mails.c.no == number).values(store.mail_columns(draft)))

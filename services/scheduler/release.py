@@ -18,6 +18,7 @@ from shared.broker import Message, Publisher
 from shared.contracts import Released, RouteRequests
 from shared.mail_store import StoreThread
 from shared.topology import RESOLVE
+from shared.worker import finish
 
 log = structlog.get_logger()
 
@@ -65,11 +66,14 @@ class Releaser:
         """Release what is due, for ever."""
         while True:
             self._alarm.clear()
-            due = await self._thread.run(store.take_due, datetime.now(UTC), _MOST)
-            await self.send(due.leaving)
-            await self._desk.take_lapsed(due.lapsed)
-            if due.count < _MOST:
+            if await finish(self._release_some()) < _MOST:
                 await self._sleep()
+
+    async def _release_some(self) -> int:
+        due = await self._thread.run(store.take_due, datetime.now(UTC), _MOST)
+        await self.send(due.leaving)
+        await self._desk.take_lapsed(due.lapsed)
+        return due.count
 
     async def mark_loop(self) -> None:
         """Mark what the broker has confirmed, for ever."""

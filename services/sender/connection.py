@@ -180,10 +180,10 @@ class _Dialler:
         try:
             async with asyncio.timeout(self._timeouts.connect.total_seconds()):
                 await asyncio.get_running_loop().create_connection(lambda: link, target.address, target.port)
-        except OSError as error:
-            return Failure(target, Stage.CONNECT, own_verdict(451, "4.4.1", f"no connection: {why(error)}"))
-        try:
             return await self._introduce(target, policy, link)
+        except OSError as error:
+            link.abort()
+            return Failure(target, Stage.CONNECT, own_verdict(451, "4.4.1", f"no connection: {why(error)}"))
         except BaseException:
             link.abort()
             raise

@@ -98,7 +98,6 @@ _UNQUOTED = re.compile(_ATEXT.replace("~-", "~.\x80-\U0010ffff-"))
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
-@lru_cache(maxsize=4096)
 def spell(address: str) -> str:
     """An address as it goes between the brackets: the least quoting that keeps its meaning, the domain in A-labels.
 
@@ -107,6 +106,11 @@ def spell(address: str) -> str:
     """
     if _PLAIN.fullmatch(address) and len(address) <= MAX_PATH:
         return address
+    return _spell(address)
+
+
+@lru_cache(maxsize=4096)
+def _spell(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not at:
         raise BadAddress("has no domain")

@@ -1,6 +1,8 @@
 """A transport and the machine that works over it: octets in and out, the machine's deadline, TLS."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from math import inf
@@ -156,6 +158,8 @@ class Link(asyncio.Protocol):
         early, self._early = b"".join(self._early), None
         if early and not opening.closed:
             opening.feed(early, self._loop.time())
+        if self.gone.is_set():
+            opening.lost("the server hung up")
         self.proceed()
 
     def _set_timer(self, deadline: float) -> None:
@@ -189,8 +193,10 @@ def why(error: Exception) -> str:
         return (error.reason or str(error)).replace("_", " ").lower()
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
 

@@ -73,7 +73,7 @@ def _open_session(introduction: Introduction, timeouts: Timeouts) -> _Dialogue:
         if refusal is None:
             # RFC 3207 section 4.2: what was offered before may be an attacker's, so it is forgotten.
             offered = yield from _hello(introduction.helo, timeouts)
-        elif introduction.policy.mode is TlsMode.REQUIRE:
+        elif introduction.policy.mode is TlsMode.REQUIRE or refusal.reply.code == 421:
             return refusal
     if isinstance(offered, NotOpened):
         return offered
@@ -101,10 +101,12 @@ def _hello(helo: str, timeouts: Timeouts) -> Generator[Step, Reply, Extensions |
 
 
 def _start_tls(offered: Extensions, policy: TlsPolicy, timeouts: Timeouts) -> Generator[Step, Reply, NotOpened | None]:
-    """None when the connection is secured, else why not; it can still be used then, in plaintext."""
+    """None when the connection is secured, else why not; but for a 421, it can be used in plaintext then."""
     if not offered.starttls:
         return NotOpened(Stage.TLS, own_verdict(451, "4.7.4", "TLS is required, and the server does not offer it"))
     reply = yield Say(b"STARTTLS\r\n", "STARTTLS", timeouts.hello.total_seconds())
+    if reply.code == 421:
+        return NotOpened(Stage.TLS, reply)
     if reply.code >= 300:
         text = f"TLS is required, and the server answered STARTTLS with: {reply}"
         return NotOpened(Stage.TLS, own_verdict(451, "4.7.4", text))
@@ -125,6 +127,7 @@ class Opening:
         self._said = self._goodbye
         self._out = b""
         self._verdict: NotOpened | None = None  # the result, once the server has answered QUIT or does not
+        self._unproven = False  # secured, but nothing has come through yet
         self._take_step(next(dialogue))
 
     @property
@@ -141,6 +144,7 @@ class Opening:
         """Take octets from the server."""
         try:
             for reply in self._parser.feed(data):
+                self._unproven = False
                 self._take(reply)
                 self.start(now)
                 if self.closed:
@@ -159,6 +163,7 @@ class Opening:
     def secured(self, now: float) -> None:
         """The handshake is done."""
         self.wants_handshake = False
+        self._unproven = True
         self._advance(own_verdict(220, "", "secured"))
         self.start(now)
 
@@ -211,6 +216,7 @@ class Opening:
         self.not_secured("the server sent something before the handshake")
 
     def _fail(self, enhanced: str, text: str) -> None:
-        # A server that hangs up at STARTTLS offers TLS that can not be had.
-        stage = Stage.TLS if self._said.name == "STARTTLS" else Stage.HELLO
+        # A server that hangs up at STARTTLS offers TLS that can not be had. So does one that hangs up after the
+        # handshake: with TLS 1.3 it says only then that it does not like ours.
+        stage = Stage.TLS if self._unproven or self._said.name == "STARTTLS" else Stage.HELLO
         self.result = self._verdict or NotOpened(stage, own_verdict(451, enhanced, text))

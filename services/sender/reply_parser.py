@@ -13,7 +13,7 @@ from shared.smtp_reply import Reply
 MAX_LINE = 2048  # octets; RFC 5321 section 4.5.3.1.5 says 512, some servers write more
 MAX_REPLY = 32 * 1024  # octets of all lines of one reply
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_CODES = {b"%d" % code: code for code in range(200, 600)}
 _ENHANCED = re.compile(r"([245])\.(?:0|[1-9]\d{0,2})\.(?:0|[1-9]\d{0,2})(?= |$)")
 _SHOWN = 60  # octets of a bad line that are quoted
 
@@ -74,11 +74,11 @@ def _read_line(line: bytes) -> tuple[int, bool, str]:
     """The code, whether the line is the last of its reply, and the text."""
     if len(line) > MAX_LINE:
         raise BadReply("a line without end")
-    match = _LINE.fullmatch(line.removesuffix(b"\r"))
-    if match is None:
+    line = line.removesuffix(b"\r")
+    code, separator = _CODES.get(line[:3]), line[3:4]
+    if code is None or separator not in (b" ", b"-", b""):
         raise BadReply(f"not a reply: {_printable(line[:_SHOWN])!r}")
-    code, separator, text = match.groups()
-    return int(code), separator != b"-", _printable(text or b"").rstrip()
+    return code, separator != b"-", _printable(line[4:]).rstrip()
 
 
 def _printable(octets: bytes) -> str:

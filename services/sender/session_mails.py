@@ -135,7 +135,7 @@ class SessionMails:
     def finish(self, job: Job) -> None:
         """Every recipient has an outcome."""
         if job in self.jobs:
-            self.jobs.remove(job)
+            self.jobs.remove(job)  # nearly always the first
             self.served += 1
             self.results.append(Sent(job.mail, tuple(filter(None, job.outcomes))))
 

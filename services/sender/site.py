@@ -149,13 +149,18 @@ class SiteQueue:
         """Claim and submit, for as long as this connection may take more."""
         self._fed, room = False, self._max_per_connection()
         try:
-            while room > 0 and self._usable(connection, terms) and await self._work_within(_IDLE_S):
+            while room > 0 and await self._work_for(connection, terms):
                 mails = await self._next_mails(room)
                 room = min(room - len(mails), self._max_per_connection() - connection.begun)
                 self._submit(connection, mails)
                 await self._room_for_more()
         finally:
             self._fed = True
+
+    async def _work_for(self, connection: Connection, terms: Route) -> bool:
+        # What made it unusable may have come with the work, or while there was none.
+        usable = self._usable(connection, terms) and await self._work_within(_IDLE_S)
+        return usable and self._usable(connection, terms)
 
     def _usable(self, connection: Connection, terms: Route) -> bool:
         young = time.monotonic() - connection.opened_at < _OLDEST_S

@@ -11,7 +11,7 @@ from tests.support.sinks import RecordingSink
 
 @pytest.mark.parametrize("way", ["stopped", "killed"])
 def test_every_mail_arrives_once_when_the_broker_is(
-    start_pipeline: StartPipeline, sink: RecordingSink, own_node: PrivateNode, way: str
+    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink, way: str
 ):
     pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
     sync_queue_registry(own_node)
@@ -32,7 +32,7 @@ def test_every_mail_arrives_once_when_the_broker_is(
 
 
 def test_every_mail_arrives_once_when_all_connections_are_dropped(
-    start_pipeline: StartPipeline, sink: RecordingSink, own_node: PrivateNode
+    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
 ):
     pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
 

@@ -190,16 +190,17 @@ async def heard(mx: ScriptedServer, text: bytes) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_large_mails_go_through_whole_while_replies_are_read(run):  # item 103
+@pytest.mark.parametrize("mode", [NONE, ENABLE])
+def test_large_mails_go_through_whole_while_replies_are_read(run, certificate, mode):  # item 103
     async def scenario(sink: RecordingSink) -> None:
         content = b"Subject: large\r\n\r\n" + b"".join(b".%060d\r\n" % number for number in range(100_000))
-        connection = await opened(at(sink.port))
+        connection = await opened(at(sink.port, tls=mode))
         connection.submit([mail(number, content=content) for number in range(3)])
         assert [line[:12] for line in told(await all_results(connection))] == [f"{n}: delivered" for n in range(3)]
         assert {received.content for received in sink.mails} == {content}
         await connection.quit()
 
-    with RecordingSink() as sink:
+    with RecordingSink(certificate=certificate) as sink:
         run(scenario(sink))
 
 
@@ -516,6 +517,18 @@ def test_who_is_trusted(run, authority, tmp_path, names, expired, site, mode, ve
 
     with RecordingSink(certificate=authority.issue(*names, expired=expired)) as sink:
         run(scenario(sink))
+
+
+@pytest.mark.parametrize(
+    ("name", "sni"), [("localhost", "localhost"), ("localhost.", "localhost"), ("127.0.0.1", None), ("[::1]", None)]
+)
+def test_the_servers_name_is_said_in_the_handshake_but_never_an_address(run, certificate, name, sni):  # item 129
+    async def scenario() -> None:
+        async with scripted(f"{SECURED}{BYE}", certificate=certificate) as mx:
+            await (await opened(at(mx.port, name=name, tls=ENABLE))).quit()
+            assert mx.sni == [sni]
+
+    run(scenario())
 
 
 def test_an_address_as_the_relays_name_is_looked_for_in_the_certificate(run, authority):  # item 129

@@ -5,10 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from services.scheduler import inquiry, recall
 from services.scheduler import store as transactions
+from services.scheduler.admission import admit
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.broker import Properties
+from shared.contracts import OutcomeReport, RecipientOutcome, Retract
 from shared.mail_store import (
     CLAIM_LEASE,
     RELEASED_LEASE,
@@ -22,7 +25,7 @@ from shared.mail_store import (
     renew_claims,
 )
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
-from shared.settings import Retry
+from shared.settings import Retry, Settings
 from shared.smtp_reply import Reply
 from tests.support.store import HOLD, NOW, OpenStore, a_draft
 
@@ -99,6 +102,27 @@ def test_each_recipient_belongs_to_its_own_mail_in_large_batches(store):
 def test_a_mail_of_ten_thousand_recipients_is_admitted(store):
     [mail] = store.admit(a_draft("order-1", *(f"r{n}@y.example" for n in range(10_000)))).admitted
     assert len({to.no for to in mail.recipients}) == 10_000
+
+
+FINISHED = "From: a@x.example\r\nTo: b@y.example\r\nSubject: {}\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("id", "subject", "batch"),
+    [
+        ("ü" * 200, "=?utf-8?q?nul=00?=", "märz 🎉"),
+        ("😀" * 60, "=?utf-7?q?+2AA-?=", "tab\tinside"),
+        ("%s", "\ufffd\ufffe 日本語", "'; DROP TABLE mails; --"),
+        ("a'b\"c", "=?utf-8?b?AAAA?=", "%(batch)s"),
+    ],
+)
+def test_whatever_admission_lets_through_can_be_kept(store, id, subject, batch):
+    properties = Properties(message_id=id, content_type="message/rfc822", headers={"batch": batch})
+    draft = admit(FINISHED.format(subject).encode(), properties, Settings(), 1, NOW)
+    store.admit(draft)
+    story = store.run(inquiry.show, id, NOW)
+    assert (story.id, story.subject, story.batch) == (id, draft.composed.subject, batch)
+    assert store.run(recall.retract, Retract(batch=batch), NOW, 1).counts == {"retracted": 1}
 
 
 def test_a_batch_that_fails_leaves_nothing(store):

@@ -30,6 +30,7 @@ class ScriptedServer:
         self.address, self.port = address
         self.connections = 0
         self.heard: list[bytes] = []  # what the client said, by connection
+        self.sni: list[str | None] = []  # the server names asked for in handshakes
         self.failures: list[str] = []
         self._scripts = list(scripts)
         self._certificate = certificate
@@ -82,7 +83,9 @@ class ScriptedServer:
                         await self._expect(line, number, reader)
                 case "H":
                     assert self._certificate is not None
-                    await writer.start_tls(self._certificate.server_context())
+                    context = self._certificate.server_context()
+                    context.sni_callback = lambda _socket, name, _context: self.sni.append(name)
+                    await writer.start_tls(context)
                 case "W":
                     await self._wait(reader)
                 case "X":

@@ -1,0 +1,91 @@
+"""Commands: what is understood, what is refused by the name of its field, and how a selector is spelt."""
+
+import pytest
+
+from services.scheduler.control import checked, parse_command
+from shared.contracts import ListMails, Release, Replace, Retract, Show, ShowSettings, Stats
+from shared.refusals import Invalid
+
+
+@pytest.mark.parametrize(
+    ("body", "command"),
+    [
+        (b'{"command": "retract", "id": "order-1"}', Retract(id="order-1")),
+        (b'{"command": "retract", "batch": "march", "recipient": "a@y.example"}',
+         Retract(batch="march", recipient="a@y.example")),
+        (b'{"command": "release", "batch": "march"}', Release(batch="march")),
+        (b'{"command": "show", "id": "order-1"}', Show(id="order-1")),
+        (b'{"command": "list"}', ListMails()),
+        (b'{"command": "list", "state": "held", "limit": 5, "before": 9}', ListMails(state="held", limit=5, before=9)),
+        (b'{"command": "stats"}', Stats()),
+        (b'{"command": "settings", "history": 3}', ShowSettings(history=3)),
+    ],
+)  # fmt: skip
+def test_a_command_is_understood(body, command):
+    assert parse_command(body) == command
+
+
+def test_a_replacement_brings_its_submission():
+    command = parse_command(
+        b'{"command": "replace", "id": "order-1",'
+        b' "submission": {"from": "a@x.example", "to": "b@y.example", "hold": "90s"}}'
+    )
+    assert isinstance(command, Replace)
+    assert command.submission.hold is not None
+    assert command.submission.hold.total_seconds() == 90
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "says"),
+    [
+        (b"", "", "not JSON"),
+        (b"[]", "command", "takes one of"),
+        (b"{}", "command", "list, release, replace, retract, settings, show, stats"),
+        (b'{"command": "retrct"}', "command", "got 'retrct'"),
+        (b'{"command": null}', "command", "takes one of"),
+        (b'{"command": ["retract"]}', "command", "takes one of"),
+        (b'{"command": {"retract": 1}}', "command", "takes one of"),
+        (b'{"command": "show"}', "id", "is missing"),
+        (b'{"command": "show", "id": 5}', "id", "got 5"),
+        (b'{"command": "show", "id": ""}', "id", "length >= 1"),
+        (b'{"command": "show", "id": 5, <rubbish', "", "not JSON"),
+        (b'{"command": "retract", "ids": "x"}', "ids", "did you mean id?"),
+        (b'{"command": "list", "limit": 0}', "limit", "got 0"),
+        (b'{"command": "list", "limit": 1001}', "limit", "got 1001"),
+        (b'{"command": "list", "before": 99999999999999999999}', "before", "takes"),  # more than a row number may be
+        (b'{"command": "list", "before": -1}', "before", "got -1"),
+        (b'{"command": "list", "state": "lost"}', "state", 'got "lost"'),
+        (b'{"command": "settings", "revision": 99999999999}', "revision", "got 99999999999"),
+        (b'{"command": "replace", "id": "x", "submission": {}}', "submission.from", "is missing"),
+        (b'{"command": "replace", "id": "x", "submission": {"from": "a", "headers": {"A": "1", "B": 2}}}',
+         'submission.headers."B"', "got 2"),
+        (b'{"command": "replace", "id": "x", "submission": {"from": "a", "hold": "soon"}}', "submission.hold", "soon"),
+    ],
+)  # fmt: skip
+def test_what_is_no_command_is_refused_by_the_name_of_its_field(body, field, says):
+    with pytest.raises(Invalid) as refused:
+        parse_command(body)
+    assert refused.value.field == field
+    assert says in str(refused.value)
+
+
+def test_a_recipient_is_looked_for_as_the_store_spells_it():
+    assert checked(Retract(recipient="Ann@Y.EXAMPLE")) == Retract(recipient="Ann@y.example")
+    assert checked(ListMails(recipient="ann@bücher.example")).recipient == "ann@xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize(
+    ("selector", "field"),
+    [
+        (Retract(id="a\0b"), "id"),
+        (Retract(id="two words"), "id"),
+        (Release(batch="a\0b"), "batch"),
+        (ListMails(batch="a\nb"), "batch"),
+        (ListMails(recipient="nobody"), "recipient"),
+        (ListMails(recipient="a@y.example\0"), "recipient"),
+    ],
+)
+def test_a_selector_that_the_store_could_not_look_for_is_refused(selector, field):
+    with pytest.raises(Invalid) as refused:
+        checked(selector)
+    assert refused.value.field == field
