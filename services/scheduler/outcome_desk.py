@@ -109,7 +109,7 @@ def apply_reports(
     for report in reports:
         for each in report.outcomes:
             pending = found.get(each.recipient)
-            if pending is None or not is_news(pending, each.attempt, each.outcome):
+            if pending is None or not is_news(pending, each.attempt, each.outcome, report.worker):
                 continue
             if each.recipient in changes and not isinstance(each.outcome, Delivered):
                 continue  # known already; but whatever else was said, what was delivered may not go again

@@ -99,11 +99,14 @@ def decide(
             assert_never(never)
 
 
-def is_news(pending: Pending, attempt: int, outcome: Outcome) -> bool:
+def is_news(pending: Pending, attempt: int, outcome: Outcome, worker: str) -> bool:
     """Whether an outcome changes anything: a second one of an attempt does not, nor a late one of an earlier attempt.
 
-    But a late `Delivered` does while the next attempt is not under way: it saves the receiver a second copy.
+    But a late `Delivered` does while the next attempt is not under way: it saves the receiver a second copy. Of a
+    claimed recipient only the claimer tells: another worker had a second copy of the work, and sends nothing.
     """
+    if pending.state is State.CLAIMED and pending.worker != worker:
+        return False
     if pending.attempt == attempt and pending.state in AWAITING_OUTCOME:
         return True
     return isinstance(outcome, Delivered) and pending.state in (State.DEFERRED, *CLAIMABLE)

@@ -32,6 +32,10 @@ class ClaimDesk:
         self._arrived.set()
         return await answer
 
+    def holds(self, number: int) -> bool:
+        """Whether this sender has claimed the recipient and not reported it."""
+        return number in self._held
+
     def give_up(self, numbers: Iterable[int]) -> None:
         """The outcomes of these are reported: their claims need no renewal."""
         for number in numbers:

@@ -69,6 +69,11 @@ class Connection:
         self._client.submit(mails)
         self._link.proceed()
 
+    def take_back(self) -> None:
+        """Mails that wait behind those under way come out of `results` untouched."""
+        self._mails.put_back("it was taken back")
+        self._changed()
+
     async def results(self) -> list[MailResult]:
         """Wait for results, and take all there are; none, when nothing is in flight. For one caller at a time.
 

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 # A site that has taken nothing for this long is slow: it may not hold the lane for the others.
 _SLOW_S = 5.0
 _SLOW_PAUSE_S = 30.0
-_SHARE = 4  # a slow site keeps one in so many places of the window
+_SHARE = 4  # slow sites together keep one in so many places of the window
 _LOOK_UP_S = 0.5  # how often an idle lane looks whether the settings have changed or it is to stop
 
 _decoder = msgspec.msgpack.Decoder(SendRequest)
@@ -96,12 +96,13 @@ class Lane:
             del self._sites[name]
 
     def _park_surplus(self, window: int) -> None:
-        if sum(site.waiting for site in self._sites.values()) < window * 3 // 4:
+        if sum(site.load for site in self._sites.values()) < window * 3 // 4:
             return
         now = time.monotonic()
-        for name, site in self._sites.items():
-            if now - site.progressed_at > _SLOW_S:
-                site.park(max(1, window // _SHARE), f"{name} is slow and other mail waits behind it", _SLOW_PAUSE_S)
+        slow = {name: site for name, site in self._sites.items() if now - site.progressed_at > _SLOW_S}
+        for name, site in slow.items():
+            keep = max(1, window // (_SHARE * len(slow)))
+            site.park(keep, f"{name} is slow and other mail waits behind it", _SLOW_PAUSE_S)
 
 
 async def _some(consumer: Consumer, most: int) -> list[Delivery]:

@@ -11,6 +11,8 @@ from typing import Protocol, cast
 from services.sender.opening import NotOpened, Opened, Opening
 from services.sender.timeouts import Timeouts
 
+_MOST_UNREAD = 64  # pieces, of which a greeting has one: a server that says more before it is listened to is none
+
 
 class Machine(Protocol):
     """What a link drives."""
@@ -113,6 +115,8 @@ class Link(asyncio.Protocol):
         elif self._machine is None:
             # Not paused instead: uvloop never resumes a transport that was paused when its connection was made.
             self._unread.append(data)
+            if len(self._unread) > _MOST_UNREAD:
+                self.abort()
         elif not self._machine.closed:
             self._machine.feed(data, self._loop.time())
             self.proceed()

@@ -58,7 +58,10 @@ class SiteQueue:
         self._arrived = asyncio.Event()
         self._submitted = asyncio.Event()
         self._room = asyncio.Event()
+        self._claimed = 0  # mails claimed and not reported
         self._unsent = 0  # octets submitted without a result
+        self._connection: Connection | None = None
+        self._parking: Parked | None = None  # what becomes of mail that the present connection gives back
         self._delivered = 0  # mails that the present connection got rid of
         self._fed = False  # the present connection gets nothing more
         self._stopping = False
@@ -66,9 +69,9 @@ class SiteQueue:
         self.progressed_at = time.monotonic()
 
     @property
-    def waiting(self) -> int:
-        """Pieces of work that are not claimed."""
-        return len(self._waiting)
+    def load(self) -> int:
+        """Pieces of work that are not done."""
+        return len(self._waiting) + self._claimed
 
     def put(self, work: Work) -> None:
         """Add work."""
@@ -82,8 +85,11 @@ class SiteQueue:
 
     def park(self, keep: int, reason: str, pause_s: float) -> None:
         """Give back to the scheduler what waits beyond the first `keep`; no attempt is counted."""
-        while len(self._waiting) > keep:
+        while self._waiting and self.load > keep:
             self._report(self._waiting.pop(), Parked(reason, pause_s))
+        if self.load > keep and self._connection is not None:
+            self._parking = Parked(reason, pause_s)
+            self._connection.take_back()
 
     def stop(self) -> None:
         """Take no more work: what is not claimed stays in its lane, what is under way is finished."""
@@ -130,7 +136,7 @@ class SiteQueue:
 
     async def _use(self, connection: Connection, terms: Route) -> None:
         metrics.CONNECTIONS.inc()
-        self._delivered = 0
+        self._connection, self._parking, self._delivered = connection, None, 0
         reader = asyncio.create_task(self._read(connection))
         try:
             await self._feed(connection, terms)
@@ -141,6 +147,7 @@ class SiteQueue:
             await connection.quit()
         finally:
             reader.cancel()
+            self._connection = None
             metrics.CONNECTIONS.dec()
         if self._again and not self._delivered:
             self._park_claimed("the site hung up before it had taken a mail", _HUNG_UP_PAUSE_S)
@@ -178,7 +185,9 @@ class SiteQueue:
             batch.append(work)
             size += work.request.envelope.size
         claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
-        return mails + [mail for work in batch if (mail := _claimed_mail(work, claims)) is not None]
+        fresh = [mail for work in batch if (mail := _claimed_mail(work, claims)) is not None]
+        self._claimed += len(fresh)
+        return mails + fresh
 
     def _submit(self, connection: Connection, mails: Sequence[OutgoingMail]) -> None:
         if mails:
@@ -201,13 +210,15 @@ class SiteQueue:
         self._take(await connection.results())
 
     def _take(self, results: Sequence[MailResult]) -> None:
-        self.progressed_at = time.monotonic()
         for result in results:
             self._unsent -= len(result.mail.content)
             match result:
                 case Sent(mail, outcomes):
+                    self.progressed_at, self._parking = time.monotonic(), None
                     self._delivered += any(isinstance(outcome, Delivered) for outcome in outcomes)
                     self._report_mail(mail.key, outcomes)
+                case Untouched(mail) if self._parking is not None:
+                    self._report_mail(mail.key, [self._parking] * len(mail.recipients))
                 case Untouched(mail):
                     self._again.append(mail)
         self._room.set()
@@ -227,10 +238,13 @@ class SiteQueue:
             self._report_mail(mail.key, [Parked(reason, pause_s)] * len(mail.recipients))
 
     def _report(self, work: Work, outcome: Outcome) -> None:
+        """Report work that is not claimed: but for recipients that this sender has claimed by another copy of it."""
         attempt = work.request.attempt
-        self._reporter.report(work, [RecipientOutcome(number, attempt, outcome) for number in work.numbers])
+        numbers = [number for number in work.numbers if not self._desk.holds(number)]
+        self._reporter.report(work, [RecipientOutcome(number, attempt, outcome) for number in numbers])
 
     def _report_mail(self, claimed: ClaimedWork, outcomes: Sequence[Outcome]) -> None:
+        self._claimed -= 1
         triples = zip(claimed.numbers, claimed.attempts, outcomes, strict=True)
         self._reporter.report(claimed.work, [RecipientOutcome(*triple) for triple in triples])
 

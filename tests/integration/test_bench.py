@@ -47,7 +47,7 @@ def test_both_systems_are_measured_and_everything_is_stopped() -> None:
         assert finding["medians"]["pillarbox"] > 0
         assert finding["medians"]["postfix"] > 0
         ours = {cost["process"] for cost in finding["rounds"][0]["pillarbox"]["costs"]}
-        assert ours == {"broker", "client", "resolver", "scheduler", "sender 1", "sink"}
+        assert ours == {"broker", "client", "resolver", "scheduler", "sender", "sink"}
         assert "mails a second" in done.stdout
         assert _left_over(folder) == []
         assert _processes_in(folder) == []

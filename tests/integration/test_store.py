@@ -375,11 +375,14 @@ def test_a_mail_is_given_up_at_its_time_with_the_last_reply(store):
 
 
 def test_outcomes_of_several_mails_and_workers_are_applied_together(store):
-    numbers = store.admit_claimed(*(a_draft(f"order-{n}", hold=AT_ONCE) for n in range(1200)))
-    reports = [
-        OutcomeReport(f"sender-{n % 3}", n, (RecipientOutcome(number, 1, (OK, NO, LATER)[n % 3]),))
-        for n, number in enumerate(numbers)
-    ]
+    reports = []
+    for worker, outcome in enumerate((OK, NO, LATER)):
+        drafts = [a_draft(f"order-{n}", hold=AT_ONCE) for n in range(worker, 1200, 3)]
+        numbers = store.admit_claimed(*drafts, worker=f"sender-{worker}")
+        reports += [
+            OutcomeReport(f"sender-{worker}", worker + 3 * n, (RecipientOutcome(number, 1, outcome),))
+            for n, number in enumerate(numbers)
+        ]
     changes = store.run(apply_reports, reports, NOW, RETRY, random.Random(1))
     assert len(changes) == 1200
     assert store.states("order-0") == [State.DELIVERED]

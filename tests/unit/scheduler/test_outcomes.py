@@ -116,14 +116,14 @@ def test_a_reply_of_sixty_four_kilobytes_is_cut():
 @pytest.mark.parametrize("outcome", [YES, NO, LATER, BUSY])
 @pytest.mark.parametrize("state", [State.RELEASING, State.RELEASED, State.CLAIMED])
 def test_the_first_outcome_of_the_attempt_under_way_is_news(outcome, state):
-    assert is_news(pending(state=state, attempt=2), 2, outcome)
+    assert is_news(pending(state=state, attempt=2), 2, outcome, "sender-1")
 
 
 @pytest.mark.parametrize("outcome", [YES, NO, LATER, BUSY])
 @pytest.mark.parametrize("state", [State.DELIVERED, State.BOUNCED, State.RETRACTED])
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_nothing_is_news_to_a_recipient_that_is_final(outcome, state, attempt):
-    assert not is_news(pending(state=state, attempt=2), attempt, outcome)
+    assert not is_news(pending(state=state, attempt=2), attempt, outcome, "sender-1")
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,24 @@ def test_nothing_is_news_to_a_recipient_that_is_final(outcome, state, attempt):
     ],
 )
 def test_of_an_earlier_attempt_only_a_delivery_is_news_and_only_before_the_next_claim(state, outcome, expected):
-    assert is_news(pending(state=state, attempt=2), 1, outcome) is expected
+    assert is_news(pending(state=state, attempt=2), 1, outcome, "sender-1") is expected
 
 
 def test_a_second_outcome_of_an_attempt_is_no_news():
-    assert not is_news(pending(state=State.DEFERRED, attempt=2), 1, LATER)
+    assert not is_news(pending(state=State.DEFERRED, attempt=2), 1, LATER, "sender-1")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State.CLAIMED, False),  # what another sender or a resolver says of a second copy of the work
+        (State.RELEASED, True),  # nobody has claimed it: the site was out of reach, or the lane full
+        (State.RELEASING, True),
+    ],
+)
+@pytest.mark.parametrize("outcome", [LATER, BUSY, NO])
+def test_of_a_claimed_recipient_only_the_claimer_tells(outcome, state, expected):
+    assert is_news(pending(state=state, worker="sender-1"), 1, outcome, "sender-2") is expected
 
 
 def test_a_claim_whose_sender_died_is_in_doubt_and_tried_again():
