@@ -16,6 +16,7 @@ import msgspec
 import pika
 import pika.data
 import pika.exceptions
+import pika.frame
 import structlog
 import tenacity
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -281,7 +282,7 @@ class _Link:
             else:  # a name that does not resolve, a peer that speaks something else: pika has an error of its own kind
                 opened.set_exception(ConnectionError(_words(error)))
 
-        AsyncioConnection(
+        _Connection(
             parameters,
             on_open_callback=settle,
             on_open_error_callback=settle,
@@ -315,6 +316,29 @@ class _Link:
         log.info("broker_unblocked")
         self.unblocked.set()
 
+
+class _Connection(AsyncioConnection):  # type: ignore[misc]  # pika types it as Any
+    """pika's, but for properties that it can not read, such as a time in the year 36812, or tables in tables in tables.
+
+    They would cost the connection, and again at each redelivery, until all that was delivered beside them became dead
+    letters too. So the message comes with a content type that nobody takes.
+    """
+
+    def _read_frame(self) -> Any:
+        try:
+            return super()._read_frame()
+        except (ValueError, OverflowError, OSError, RecursionError, struct.error, pika.exceptions.ProtocolSyntaxError):
+            kind, channel, size = struct.unpack_from(">BHL", self._frame_buffer)
+            if kind != pika.spec.FRAME_HEADER:
+                raise
+            (body_size,) = struct.unpack_from(">Q", self._frame_buffer, pika.spec.FRAME_HEADER_SIZE + 4)
+            length = pika.spec.FRAME_HEADER_SIZE + size + pika.spec.FRAME_END_SIZE
+            return length, pika.frame.Header(
+                channel, body_size, pika.BasicProperties(content_type=UNREADABLE_PROPERTIES)
+            )
+
+
+UNREADABLE_PROPERTIES = "unreadable/properties"
 
 _URL_TAKES = "PILLARBOX_AMQP_URL: takes amqp://user:password@host:port/vhost, or several with commas"
 
@@ -778,6 +802,7 @@ _NOT_ENCODABLE = (
     UnicodeEncodeError,
     AssertionError,
     TypeError,
+    RecursionError,
 )
 # Properties travel in one frame; a larger one costs the connection, and again after each reconnect.
 _MOST_HEADERS = 131_072 - 4096  # octets; the usual frame_max, less the other properties
@@ -806,7 +831,10 @@ def _encode(properties: Properties) -> Any:
 
 
 def _delivery(method: Any, properties: Any, body: bytes, generation: int) -> Delivery:
-    headers: dict[str, Any] = _plain(properties.headers or {})
+    try:
+        headers: dict[str, Any] = _plain(properties.headers or {})
+    except RecursionError:  # tables in tables: pika had just enough stack for them
+        headers, properties = {}, pika.BasicProperties(content_type=UNREADABLE_PROPERTIES)
     return Delivery(
         body,
         method.delivery_tag,

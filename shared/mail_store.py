@@ -234,8 +234,14 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+_CREATION = 0x70696C6C  # any number that nobody else in the database locks
+
+
 def create_tables(connection: sa.Connection) -> None:
     """Create what is missing; idempotent."""
+    if connection.dialect.name == "postgresql":
+        # Of two that start at once, both would find nothing there.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
     metadata.create_all(connection)
 
 

@@ -103,6 +103,9 @@ class SettingsFeed:
             deliveries = await self._consumer.batch(100)
             self._consumer.ack(deliveries)
             for delivery in deliveries:
+                if delivery.offset < 0:  # its properties could not be read, and with them which revision it is
+                    log.warning("settings_ignored", reason="no stream offset", next="the_former_stay_in_force")
+                    continue
                 self._next_offset = delivery.offset + 1
                 self._take(delivery)
             if self._in_force is None and self._candidate is None and not self._catching_up_to >= 0:

@@ -150,7 +150,10 @@ class Opening:
                 if self.closed:
                     return
         except BadReply as error:
-            self._fail("4.5.0", f"the server sent {error}")
+            if self.wants_handshake:
+                self._intruded()
+            else:
+                self._fail("4.5.0", f"the server sent {error}")
             return
         if self.wants_handshake and self._parser.pending:
             self._intruded()

@@ -30,6 +30,9 @@ _IDLE_S = 2.0  # worth keeping for the next mail; longer only occupies the recei
 _ENOUGH = 16 * 1024 * 1024  # octets claimed and not sent, beyond which nothing more is claimed: bounds the memory
 # A site that hung up before it had taken one mail is left alone for so long.
 _HUNG_UP_PAUSE_S = 60.0
+# At a stop a server gets so long to answer for what it has. Longer, and whoever stops us takes to `kill -9`, which
+# leaves the mails to the lease of their claims.
+_STOP_WITHIN_S = 20.0
 
 Connect = Callable[[Route], Awaitable[Connection | Unreachable]]
 
@@ -64,9 +67,13 @@ class SiteQueue:
         self._parking: Parked | None = None  # what becomes of mail that the present connection gives back
         self._delivered = 0  # mails that the present connection got rid of
         self._fed = False  # the present connection gets nothing more
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._connecting: asyncio.Future[Connection | Unreachable] | None = None
         self.progressed_at = time.monotonic()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop.is_set()
 
     @property
     def load(self) -> int:
@@ -93,7 +100,7 @@ class SiteQueue:
 
     def stop(self) -> None:
         """Take no more work: what is not claimed stays in its lane, what is under way is finished."""
-        self._stopping = True
+        self._stop.set()
         self._arrived.set()
         self._room.set()
         if self._connecting is not None:
@@ -140,17 +147,26 @@ class SiteQueue:
         reader = asyncio.create_task(self._read(connection))
         try:
             await self._feed(connection, terms)
-            if self._stopping:
-                await connection.quit()  # what is under way is finished; what is not comes back
             self._submitted.set()
-            await reader
+            await self._unless_stopped(reader, connection)
             await connection.quit()
         finally:
             reader.cancel()
             self._connection = None
             metrics.CONNECTIONS.dec()
-        if self._again and not self._delivered:
+        if self._again and not self._delivered and not self._stopping:
             self._park_claimed("the site hung up before it had taken a mail", _HUNG_UP_PAUSE_S)
+
+    async def _unless_stopped(self, reader: asyncio.Task[None], connection: Connection) -> None:
+        """Wait for all results. At a stop what is under way is finished, within limits; what is not comes back."""
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((reader, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not reader.done():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_WITHIN_S):
+                    await connection.quit()
+        await reader
 
     async def _feed(self, connection: Connection, terms: Route) -> None:
         """Claim and submit, for as long as this connection may take more."""

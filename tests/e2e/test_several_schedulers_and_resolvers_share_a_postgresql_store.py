@@ -27,6 +27,6 @@ def test_one_of_two_schedulers_is_killed_under_load_and_every_mail_arrives_once(
         sink.wait_for(100, timeout=30)
         pipeline.kill(pipeline.of("scheduler")[0], pipeline.of("resolver")[0])
         sink.wait_for(len(sink.mails) + 200, timeout=30)
-    pipeline.let_leases_run_out(State.RELEASING)
+    pipeline.let_lease_run_out(State.RELEASING)
 
     pipeline.wait_for_each_once(sink, load.ids)

@@ -28,7 +28,7 @@ def test_every_mail_arrives_once_when_the_broker_is(
 
     pipeline.wait_for_each_once(sink, load.ids)
     for worker in pipeline.workers:
-        assert worker.logged("broker_reconnected")
+        worker.wait_for_log("broker_reconnected")
 
 
 def test_every_mail_arrives_once_when_all_connections_are_dropped(

@@ -23,6 +23,6 @@ def test_every_mail_arrives_once_after_the_kill_of(
         sink.wait_for(len(sink.mails) + 60, timeout=30)
     # A scheduler that dies between its mark and the broker's confirm leaves the mail to a lease of two minutes.
     pipeline.client.wait_until(lambda: pipeline.count(State.HELD) == 0, "the held ones leave")
-    pipeline.let_leases_run_out(State.RELEASING)
+    pipeline.let_lease_run_out(State.RELEASING)
 
     pipeline.wait_for_each_once(sink, [*held, *load.ids])

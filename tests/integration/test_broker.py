@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from cli.node import PrivateNode
 from shared import topology
 from shared.broker import (
     CONFIRM_WINDOW,
+    UNREADABLE_PROPERTIES,
     Broker,
     BrokerRefused,
     BrokerUnreachable,
@@ -27,8 +29,9 @@ from shared.broker import (
     exchange,
     queue,
 )
+from shared.dead import dead_letter
 from tests.support.ports import free_port
-from tests.support.rabbitmq import drop_connections, evaluate, memory_alarm
+from tests.support.rabbitmq import drop_connections, evaluate, memory_alarm, sync_queue_registry
 
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 1000}
 LIMIT_S = 60.0
@@ -64,9 +67,16 @@ async def until(condition: Callable[[], Any], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-async def drained(broker: Broker, name: str) -> list[bytes]:
-    """Take everything off a queue."""
-    count, bodies = await broker.count(name), []
+async def until_counted(broker: Broker, name: str, count: int) -> None:
+    """Wait until so many messages are in a queue; what a closed channel had comes back to it a little later."""
+    while await broker.count(name) != count:
+        await asyncio.sleep(0.02)
+
+
+async def drained(broker: Broker, name: str, count: int) -> list[bytes]:
+    """Take everything off a queue that holds so many."""
+    await until_counted(broker, name, count)
+    bodies: list[bytes] = []
     consumer = broker.consume(name, 1000)
     while len(bodies) < count:
         deliveries = await consumer.batch(1000)
@@ -85,8 +95,8 @@ def test_what_is_published_is_confirmed_and_in_its_queue(amqp_url):
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
             assert await broker.publisher.publish([]) == []
             assert await broker.publisher.publish(to_queue("q", b"one", b"two")) == []
-            assert await broker.count("q") == 2
-            assert await drained(broker, "q") == [b"one", b"two"]
+            await until_counted(broker, "q", 2)
+            assert await drained(broker, "q", 2) == [b"one", b"two"]
 
     run(scene())
 
@@ -100,7 +110,7 @@ def test_many_callers_publish_more_than_the_window_and_each_hears_of_its_own(amq
             )
             assert sum(map(len, parts)) > 2 * CONFIRM_WINDOW
             assert [[refusal.message.body for refusal in answer] for answer in answers] == [[p[0]] for p in parts]
-            bodies = await drained(broker, "q")
+            bodies = await drained(broker, "q", 2800)
             assert sorted(bodies) == sorted(body for part in parts for body in part)
             for part in map(set, parts):
                 mine = [int(body) for body in bodies if body in part]
@@ -117,7 +127,7 @@ def test_a_full_queue_refuses_and_what_it_refused_is_named(amqp_url):
             refusals = []
             for body in numbered(10):  # one by one: a quorum queue takes what is in flight beyond its length
                 refusals += await broker.publisher.publish(to_queue("full", body))
-            kept = await drained(broker, "full")
+            kept = await drained(broker, "full", 10 - len(refusals))
             assert [*kept, *(refusal.message.body for refusal in refusals)] == numbered(10)
             assert 3 <= len(kept) <= 5
             assert all("full" in refusal.reason for refusal in refusals)
@@ -136,7 +146,7 @@ def test_only_the_messages_that_no_queue_takes_are_refused(amqp_url):
             )
             assert "no queue takes it" in refusals[0].reason
             assert await broker.publisher.publish([Message("e", "unknown", b"", mandatory=False)]) == []
-            assert await broker.count("q") == 3
+            await until_counted(broker, "q", 3)
 
     run(scene())
 
@@ -148,7 +158,7 @@ def test_a_missing_exchange_refuses_and_the_publisher_goes_on(amqp_url):
                 [refusal] = await broker.publisher.publish([Message("missing", "", b"x")])
                 assert "no exchange 'missing'" in refusal.reason
                 assert await broker.publisher.publish(to_queue("q", b"y")) == []
-            assert await broker.count("q") == 3
+            await until_counted(broker, "q", 3)
 
     run(scene())
 
@@ -189,7 +199,7 @@ def test_what_amqp_has_no_form_for_is_refused_and_the_count_of_confirms_stays_ri
             refusals = await broker.publisher.publish(mixed)
             assert [refusal.message for refusal in refusals] == NOT_FOR_AMQP
             assert all("encoded" in refusal.reason for refusal in refusals)
-            assert await drained(broker, "q") == numbered(len(NOT_FOR_AMQP))
+            assert await drained(broker, "q", len(NOT_FOR_AMQP)) == numbered(len(NOT_FOR_AMQP))
             [late] = await broker.publisher.publish(to_queue("nowhere", b"x") + to_queue("q", b"y"))
             assert late.message.key == "nowhere"
 
@@ -261,7 +271,7 @@ def test_deliveries_come_in_batches_and_are_gone_when_acknowledged(amqp_url):
             assert not any(delivery.redelivered for delivery in taken)
             consumer.ack(taken)
             await consumer.close()
-            assert await broker.count("q") == 0
+            await until_counted(broker, "q", 0)
 
     run(scene())
 
@@ -298,7 +308,7 @@ def test_acks_in_any_order_take_what_they_name_and_nothing_else(amqp_url, seed):
                 consumer.ack(part)
                 await asyncio.sleep(chance.choice([0, 0, 0.003]))  # some gathered, some alone
             await consumer.close()
-            assert sorted(await drained(broker, "q")) == sorted(left)
+            assert sorted(await drained(broker, "q", len(left))) == sorted(left)
 
     run(scene())
 
@@ -333,7 +343,7 @@ def test_a_lost_connection_delivers_again_and_acks_of_before_are_dropped(rabbitm
             assert all(delivery.redelivered for delivery in after)
             consumer.ack(after[:3])
             await consumer.close()
-            assert await broker.count("q") == 2
+            await until_counted(broker, "q", 2)
 
     run(scene())
 
@@ -439,6 +449,66 @@ def test_octets_that_are_no_utf8_in_properties_come_as_text(amqp_url):
     run(scene())
 
 
+class RawHeaders(pika.BasicProperties):
+    """A table of headers in octets: what pika itself would not write."""
+
+    def __init__(self, *fields: bytes) -> None:
+        super().__init__()
+        self._table = b"".join(fields)
+
+    def encode(self) -> list[bytes]:
+        """The flags of the property `headers` alone, and its table."""
+        return [struct.pack(">H", 1 << 13), struct.pack(">I", len(self._table)), self._table]
+
+
+def nested(depth: int) -> bytes:
+    """An array in an array in an array."""
+    value = b"V"
+    for _ in range(depth):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"T" + struct.pack(">Q", 2**40),  # the year 36812
+        b"T" + struct.pack(">Q", 2**63),
+        nested(20_000),
+        nested(450),  # within pika's stack, and not within ours
+        nested(900),
+    ],
+    ids=["far future", "no time at all", "deep", "less deep", "somewhat deep"],
+)
+def test_properties_that_can_not_be_read_cost_neither_the_connection_nor_the_neighbours(amqp_url, value):
+    def publish_raw() -> None:
+        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for properties in (None, RawHeaders(b"\x01h" + value), None):
+                channel.basic_publish("", "q", b"body", properties)
+
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            await asyncio.to_thread(publish_raw)
+            consumer, deliveries = broker.consume("q", 10), []
+            while len(deliveries) < 3:
+                deliveries += await consumer.batch(10)
+            assert [delivery.body for delivery in deliveries] == [b"body"] * 3
+            assert not any(delivery.redelivered for delivery in deliveries)
+            read = deliveries[1].properties
+            assert read.content_type == UNREADABLE_PROPERTIES or "h" in read.headers
+            letter = dead_letter(deliveries[1], "pillarbox.submit", "unknown content type")
+            assert await broker.publisher.publish([letter]) != [], (
+                "there is no such exchange here, but it could be sent"
+            )
+            consumer.ack(deliveries)
+            await consumer.close()
+            await until_counted(broker, "q", 0)
+
+    run(scene())
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Looking without consuming
 
@@ -451,8 +521,10 @@ def test_a_look_into_a_queue_takes_what_is_acknowledged_and_gives_the_rest_back(
             assert [delivery.body for delivery in peek.deliveries] == numbered(3)
             peek.ack(peek.deliveries[1])
             await peek.close()
-            assert await drained(broker, "q") == [b"0", b"2", b"3", b"4"]
-            assert await drained(broker, "q") == []
+            assert await drained(broker, "q", 4) == [b"0", b"2", b"3", b"4"]
+            empty = await broker.get("q", 3)
+            assert empty.deliveries == []
+            await empty.close()
 
     run(scene())
 
@@ -463,7 +535,7 @@ def test_a_look_into_a_queue_that_is_not_there_is_refused(amqp_url):
             for look in (broker.get("missing", 1), broker.count("missing")):
                 with pytest.raises(BrokerRefused, match="missing"):
                     await look
-            assert await broker.count("q") == 0  # nothing else suffered
+            await until_counted(broker, "q", 0)  # nothing else suffered
 
     run(scene())
 
@@ -605,6 +677,53 @@ def test_a_peer_that_speaks_something_else_is_unreachable():
     run(scene())
 
 
+@asynccontextmanager
+async def hangs_up_once_open(times: int, node_url: str) -> AsyncIterator[str]:
+    """A broker that agrees to everything and hangs up, so many times; from then on the way to the real one.
+
+    Every other time it says so, in the same segment.
+    """
+    real = pika.URLParameters(node_url)
+    answers = [
+        pika.spec.Connection.Start(mechanisms="PLAIN", locales="en_US", server_properties={}),
+        pika.spec.Connection.Tune(channel_max=10, frame_max=131_072, heartbeat=0),
+        pika.spec.Connection.OpenOk(),
+    ]
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal times
+        if times:
+            times -= 1
+            for answer in answers:
+                await reader.read(65_536)
+                ends = times % 2 and answer is answers[-1]
+                said = [answer, pika.spec.Connection.Close(320, "shutting down", 0, 0)] if ends else [answer]
+                writer.write(b"".join(pika.frame.Method(0, method).marshal() for method in said))
+            writer.close()
+        else:
+            there, back = await asyncio.open_connection(real.host, real.port)
+            await asyncio.gather(pipe(reader, back), pipe(there, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield node_url.replace(f":{real.port}/", f":{port}/")
+
+
+def test_a_connection_lost_the_moment_it_opens_is_opened_again(amqp_url):
+    async def scene() -> None:
+        async with hangs_up_once_open(6, amqp_url) as url, opened(url, queue("q", QUORUM)) as broker:
+            assert await broker.publisher.publish(to_queue("q", b"x")) == []
+            assert (await broker.consume("q", 1).batch(1))[0].body == b"x"
+
+    run(scene())
+
+
 def test_of_several_nodes_one_that_answers_is_enough(amqp_url):
     async def scene() -> None:
         down = f"amqp://u:p@127.0.0.1:{free_port()}/"
@@ -621,6 +740,7 @@ def test_nothing_confirmed_is_lost_when_the_node_is_killed_with_publishes_in_fli
         confirmed: list[bytes] = []
         consumed: set[bytes] = set()
         async with opened(own_node.amqp_url, queue("q", QUORUM)) as broker:
+            await asyncio.to_thread(sync_queue_registry, own_node)
 
             async def publish(start: int) -> None:
                 for body in range(start, start + 20_000, 50):

@@ -333,12 +333,15 @@ class Pipeline:
         """How many recipients have no final state, as the scheduler counts them."""
         return sum(self.control("stats")["states"].values())
 
-    def let_leases_run_out(self, *states: State) -> int:
-        """Make recipients in these states due now, as if the time of their lease had passed; returns how many.
+    def let_lease_run_out(self, state: State, dead: Worker | None = None) -> int:
+        """Make recipients in this state due now, as if the time of their lease had passed; returns how many.
 
-        Leases last for minutes. For `CLAIMED` the sender must be dead: a living one renews its claims.
+        Leases last for minutes. For `CLAIMED` name the dead sender: a living one renews its claims.
         """
-        rows = sa.update(recipients).where(recipients.c.state.in_([int(state) for state in states]))
+        assert (dead is not None) == (state is State.CLAIMED)
+        rows = sa.update(recipients).where(recipients.c.state == int(state))
+        if dead is not None:
+            rows = rows.where(recipients.c.worker == dead.name)
         with self._engine.begin() as connection:
             return int(connection.execute(rows.values(wake=datetime.now(UTC))).rowcount)
 
