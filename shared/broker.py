@@ -805,6 +805,7 @@ _NOT_ENCODABLE = (
     RecursionError,
 )
 # Properties travel in one frame; a larger one costs the connection, and again after each reconnect.
+_MOST_SHORT = 255  # octets of a short string, AMQP 0-9-1 section 4.2.5.3
 _MOST_HEADERS = 131_072 - 4096  # octets; the usual frame_max, less the other properties
 
 
@@ -853,8 +854,10 @@ def _delivery(method: Any, properties: Any, body: bytes, generation: int) -> Del
 
 
 def _text(value: str | bytes | None) -> str | None:
-    """A short string as text: pika leaves as octets what is not UTF-8."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    """A short string as text, and short again as such: pika leaves as octets what is not UTF-8."""
+    if not isinstance(value, bytes):
+        return value
+    return value.decode("utf-8", "replace").encode()[:_MOST_SHORT].decode(errors="ignore")
 
 
 def _plain(value: Any) -> Any:

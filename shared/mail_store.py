@@ -17,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 import tenacity
 from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql, sqlite
 
 from shared import metrics
 
@@ -243,6 +244,12 @@ def create_tables(connection: sa.Connection) -> None:
         # Of two that start at once, both would find nothing there.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
     metadata.create_all(connection)
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, key: str) -> Any:
+    """An INSERT that leaves a row of the same key as it is: on PostgreSQL another scheduler may have been quicker."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing(index_elements=[key])
 
 
 _CHUNK = 500  # numbers in one IN list; SQLite takes 32,766 parameters, its planner likes fewer

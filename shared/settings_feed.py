@@ -141,7 +141,8 @@ class SettingsFeed:
                 reason=refused.reason,
                 next="the_former_stay_in_force",
             )
-            self._on_reject(Rejection(delivery.offset, refused.field, refused.reason, author))
+            if delivery.offset > self._catching_up_to:  # the others were told when they came
+                self._on_reject(Rejection(delivery.offset, refused.field, refused.reason, author))
         else:
             self._candidate = InForce(settings, delivery.offset, document, datetime.now(UTC))
         if self._candidate is not None and delivery.offset >= self._catching_up_to:

@@ -46,8 +46,8 @@ async def _run(environment: Environment, serve: Serve) -> None:
     log.info(
         "starting", amqp_url=without_password(environment.amqp_url), store_url=without_password(environment.store_url)
     )
-    broker = Broker(environment.amqp_url, environment.worker)
     try:
+        broker = Broker(environment.amqp_url, environment.worker)
         if not await _unless_stopped(broker.start(), stop):
             return
         await topology.declare(broker)

@@ -11,8 +11,9 @@ from services.resolver.routing import Routed, route
 from shared import metrics
 from shared.broker import Consumer, Delivery, Message, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequests, SendRequest
-from shared.dead import dead_letter
+from shared.dead import put_aside
 from shared.outcomes import Parked
+from shared.refusals import UNREADABLE
 from shared.settings_feed import InForce
 from shared.topology import LANES, OUTCOME, RESOLVE, SEND
 
@@ -54,9 +55,9 @@ class ResolverWorker:
     async def _take(self, delivery: Delivery) -> None:
         try:
             requests = _decoder.decode(delivery.body).requests
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             log.error("request_not_understood", reason=str(error), next="dead_letter")
-            await self._publisher.publish([dead_letter(delivery, RESOLVE, str(error))])
+            await put_aside(self._publisher, delivery, RESOLVE, str(error))
         else:
             in_force = self._now()
             routed = await asyncio.gather(

@@ -23,7 +23,7 @@ _MAX_RECIPIENTS = 10_000  # of one mail: a row and an outcome each; larger lists
 # A submission may have waited in the queue while the scheduler was away; an older `send_at` is a mistake.
 _LATE = timedelta(hours=1)
 _FAR = timedelta(days=3650)
-_ID = re.compile(r"[^\x00-\x20\x7f]+")
+_ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
 _WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority")
 
@@ -92,7 +92,7 @@ def mail_id(properties: Properties) -> str:
 def check_id(given: str, field: str) -> str:
     """The id itself. Raises Invalid for one that could not be a mail's."""
     if len(given) > MAX_MAIL_ID or not _ID.fullmatch(given):
-        raise Invalid(field, f"takes up to {MAX_MAIL_ID} characters, no spaces or control characters")
+        raise Invalid(field, f"takes up to {MAX_MAIL_ID} characters of UTF-8, no spaces or control characters")
     return given
 
 

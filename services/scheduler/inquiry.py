@@ -16,7 +16,7 @@ from shared.contracts import (
     Step,
     Story,
 )
-from shared.mail_store import State, contents, history, mails, recipients, settings_history
+from shared.mail_store import State, contents, history, insert_missing, mails, recipients, settings_history
 
 
 def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
@@ -136,20 +136,16 @@ def content_of(connection: sa.Connection, mail: str) -> bytes | None:
 
 def keep_settings(connection: sa.Connection, version: SettingsVersion) -> None:
     """Copy an accepted document into the store; one that is there already (read again at a start) stays."""
-    known = connection.execute(
-        sa.select(settings_history.c.revision).where(settings_history.c.revision == version.revision)
-    ).first()
-    if known is None:
-        connection.execute(
-            sa.insert(settings_history).values(
-                revision=version.revision,
-                time=version.time,
-                author=version.author,
-                comment=version.comment,
-                restores=version.restores,
-                settings=msgspec.json.encode(version.settings),
-            )
+    connection.execute(
+        insert_missing(connection, settings_history, "revision").values(
+            revision=version.revision,
+            time=version.time,
+            author=version.author,
+            comment=version.comment,
+            restores=version.restores,
+            settings=msgspec.json.encode(version.settings),
         )
+    )
 
 
 def settings_versions(connection: sa.Connection, revision: int | None, most: int) -> list[SettingsVersion]:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.dialects import postgresql, sqlite
 
 from services.scheduler.composed import Draft
 from services.scheduler.outcomes import Change, Pending
@@ -22,6 +21,7 @@ from shared.mail_store import (
     chunks,
     contents,
     history,
+    insert_missing,
     mails,
     recipients,
 )
@@ -94,8 +94,7 @@ def _insert_mails(connection: sa.Connection, drafts: list[Draft]) -> dict[str, i
 
 def insert_unless_known(connection: sa.Connection) -> Any:
     """Insert mails and return id and number of those whose id was not there."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(mails).on_conflict_do_nothing(index_elements=["id"]).returning(mails.c.id, mails.c.no)
+    return insert_missing(connection, mails, "id").returning(mails.c.id, mails.c.no)
 
 
 def _insert_recipients(connection: sa.Connection, new: list[tuple[Draft, int]]) -> dict[int, list[Recipient]]:

@@ -13,7 +13,8 @@ from services.sender.site import Connect, SiteQueue
 from services.sender.work import Work
 from shared.broker import Broker, Consumer, Delivery
 from shared.contracts import SendRequest
-from shared.dead import dead_letter
+from shared.dead import put_aside
+from shared.refusals import UNREADABLE
 from shared.topology import SEND, lane_queue
 
 log = structlog.get_logger()
@@ -77,9 +78,9 @@ class Lane:
     async def _hand_over_one(self, delivery: Delivery, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         try:
             request = _decoder.decode(delivery.body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             log.error("work_not_understood", reason=str(error), next="dead_letter")
-            await self._broker.publisher.publish([dead_letter(delivery, SEND, str(error))])
+            await put_aside(self._broker.publisher, delivery, SEND, str(error))
             consumer.ack([delivery])
             return
         site = self._sites.get(request.route.site)

@@ -39,31 +39,52 @@ def start_pipeline(
         yield start
 
 
-@pytest.fixture
-def pipeline(start_pipeline: StartPipeline, sink: RecordingSink) -> Pipeline:
-    """A pipeline with one worker of each role that relays everything to `sink` and holds nothing back."""
-    return start_pipeline(relay_to(sink))
-
-
 @pytest.fixture(scope="module")
-def table_sink() -> Iterator[RecordingSink]:
-    """The sink of `table_pipeline`."""
+def file_sink() -> Iterator[RecordingSink]:
+    """The sink of all scenarios in a file."""
     with RecordingSink() as sink:
         yield sink
 
 
 @pytest.fixture(scope="module")
-def table_pipeline(
+def file_url(rabbitmq: PrivateNode) -> Iterator[str]:
+    """The virtual host of all scenarios in a file."""
+    url = new_vhost(rabbitmq)
+    yield url
+    delete_vhost(rabbitmq, url)
+
+
+@pytest.fixture(scope="module")
+def file_pipeline(
     request: pytest.FixtureRequest,
-    rabbitmq: PrivateNode,
-    table_sink: RecordingSink,
+    file_url: str,
+    file_sink: RecordingSink,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Pipeline]:
-    """As `pipeline`, but one for all rows of a file's tables."""
-    url, folder = new_vhost(rabbitmq), tmp_path_factory.mktemp("table")
-    with _shown(request.config, Pipeline(url, f"sqlite:///{folder}/mail.db", folder, relay_to(table_sink))) as pipeline:
+    """The pipeline of all scenarios in a file, whose `SETTINGS` go over the usual ones."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    settings = relay_to(file_sink, **getattr(request.module, "SETTINGS", {}))
+    pipeline = Pipeline(file_url, f"sqlite:///{folder}/mail.db", folder, settings)
+    with _shown(request.config, pipeline):
         yield pipeline
-    delete_vhost(rabbitmq, url)
+
+
+@pytest.fixture
+def pipeline(file_pipeline: Pipeline, file_sink: RecordingSink) -> Iterator[Pipeline]:
+    """A pipeline with one worker of each role that relays everything to `inbox` and holds nothing back.
+
+    It starts once for a file; each scenario finds it empty and with the settings it started with.
+    """
+    yield file_pipeline
+    file_sink.forget_rules()
+    file_pipeline.clear()
+    file_sink.forget_mails()
+
+
+@pytest.fixture
+def inbox(pipeline: Pipeline, file_sink: RecordingSink) -> RecordingSink:
+    """The SMTP server that gets all mail of `pipeline`."""
+    return file_sink
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,9 +9,9 @@ from tests.support.sinks import RecordingSink
 
 
 def test_a_client_of_twenty_lines_publishes_a_mail_and_reads_its_delivered_event(
-    pipeline: Pipeline, sink: RecordingSink, amqp_url: str
+    pipeline: Pipeline, inbox: RecordingSink, file_url: str
 ):
-    connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
+    connection = pika.BlockingConnection(pika.URLParameters(file_url))
     channel = connection.channel()
     channel.confirm_delivery()
     events = channel.queue_declare("", exclusive=True).method.queue
@@ -29,13 +29,13 @@ def test_a_client_of_twenty_lines_publishes_a_mail_and_reads_its_delivered_event
         break
     connection.close()
 
-    [arrived] = sink.mails
+    [arrived] = inbox.mails
     assert event["event"] == "delivered"
     assert event["mail"] == "hello-1"
     assert event["recipient"] == "ann@mx.example"
     assert (event["attempt"], event["revision"], event["code"]) == (1, 0, 250)
     assert event["reply"] == "taken as 1"
-    assert event["host"] == f"[127.0.0.1]:{sink.port}"
+    assert event["host"] == f"[127.0.0.1]:{inbox.port}"
     assert (arrived.sender, arrived.recipients) == ("me@sender.example", ("ann@mx.example",))
     assert arrived.message["To"] == "Ann <ann@mx.example>"
     assert arrived.message["Subject"] == "Hello"

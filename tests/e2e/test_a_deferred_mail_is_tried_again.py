@@ -7,9 +7,9 @@ from tests.support.pipeline import Pipeline, a_mail, relay_to
 from tests.support.sinks import RecordingSink
 
 
-def test_after_a_450_the_next_try_is_at_its_time_and_arrives(start_pipeline: StartPipeline, sink: RecordingSink):
-    pipeline = start_pipeline(relay_to(sink, retry={"schedule": ["1s", "2s"], "jitter": 0}))
-    sink.answer("RCPT", "b@mx.example", "450-4.2.1 come back\r\n450 4.2.1 later", times=2)
+def test_after_a_450_the_next_try_is_at_its_time_and_arrives(pipeline: Pipeline, inbox: RecordingSink):
+    pipeline.change(retry={"schedule": ["1s", "2s"]})
+    inbox.answer("RCPT", "b@mx.example", "450-4.2.1 come back\r\n450 4.2.1 later", times=2)
 
     mail = pipeline.submit(a_mail("patient"))
     delivered = pipeline.wait_for_event("delivered", mail)
@@ -20,7 +20,7 @@ def test_after_a_450_the_next_try_is_at_its_time_and_arrives(start_pipeline: Sta
     waits = [datetime.fromisoformat(one["next_try"]) - datetime.fromisoformat(one["time"]) for one in (first, second)]
     assert waits == [timedelta(seconds=1), timedelta(seconds=2)]
     assert datetime.fromisoformat(delivered["time"]) >= datetime.fromisoformat(second["next_try"])
-    pipeline.wait_for_each_once(sink, ["patient"])
+    pipeline.wait_for_each_once(inbox, ["patient"])
 
 
 def test_a_greylisting_server_gets_every_mail_at_the_second_try(start_pipeline: StartPipeline, start_sink: StartSink):
@@ -34,12 +34,12 @@ def test_a_greylisting_server_gets_every_mail_at_the_second_try(start_pipeline: 
     assert {event["mail"] for event in pipeline.wait_for_events(100, "deferred")} == set(ids)
 
 
-def test_a_server_that_is_down_gets_its_mail_when_it_is_back(pipeline: Pipeline, sink: RecordingSink):
-    sink.stop()
+def test_a_server_that_is_down_gets_its_mail_when_it_is_back(pipeline: Pipeline, inbox: RecordingSink):
+    inbox.stop()
     ids = pipeline.submit_many(50)
     deferred = pipeline.wait_for_events(50, "deferred")
-    sink.start()
+    inbox.start()
 
-    pipeline.wait_for_each_once(sink, ids)
+    pipeline.wait_for_each_once(inbox, ids)
     assert {event["enhanced"] for event in deferred} == {"4.4.1"}
     assert not any(event.get("in_doubt") for event in deferred)

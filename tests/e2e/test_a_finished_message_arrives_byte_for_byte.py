@@ -26,13 +26,11 @@ _HEAD = (
         pytest.param(_HEAD + b"\r\n" + b"0123456789abcdef\r\n" * 100_000, id="1.8 MB"),
     ],
 )
-def test_it_arrives_as_it_came_behind_one_trace_header(
-    table_pipeline: Pipeline, table_sink: RecordingSink, message: bytes
-):
-    mail = table_pipeline.submit(message, headers={"mail-from": "bounces@sender.example", "rcpt-to": "b@mx.example"})
-    table_pipeline.wait_for_event("delivered", mail)
+def test_it_arrives_as_it_came_behind_one_trace_header(pipeline: Pipeline, inbox: RecordingSink, message: bytes):
+    mail = pipeline.submit(message, headers={"mail-from": "bounces@sender.example", "rcpt-to": "b@mx.example"})
+    pipeline.wait_for_event("delivered", mail)
 
-    arrived = table_sink.mails[-1]
+    arrived = inbox.mails[-1]
     assert (arrived.sender, arrived.recipients) == ("bounces@sender.example", ("b@mx.example",))
     trace, _, rest = arrived.content.partition(message[:20])
     assert message[:20] + rest == message

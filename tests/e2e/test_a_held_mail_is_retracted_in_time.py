@@ -4,7 +4,7 @@ from tests.support.pipeline import Pipeline, a_mail, subjects
 from tests.support.sinks import RecordingSink
 
 
-def test_a_mail_that_is_retracted_within_its_hold_never_arrives(pipeline: Pipeline, sink: RecordingSink):
+def test_a_mail_that_is_retracted_within_its_hold_never_arrives(pipeline: Pipeline, inbox: RecordingSink):
     pipeline.submit(a_mail("regretted", hold="2s"), "regretted")
     pipeline.submit(a_mail("meant", hold="3s"), "meant")
     held = pipeline.wait_for_event("held", "regretted")
@@ -18,11 +18,11 @@ def test_a_mail_that_is_retracted_within_its_hold_never_arrives(pipeline: Pipeli
     assert [(one["address"], one["state"]) for one in mail["recipients"]] == [("b@mx.example", "retracted")]
     assert pipeline.wait_for_event("retracted", "regretted")["recipient"] == "b@mx.example"
     # The other mail was to leave after it, so it would have arrived by now.
-    pipeline.wait_for_each_once(sink, ["meant"])
-    assert subjects(sink.mails)["regretted"] == 0
+    pipeline.wait_for_each_once(inbox, ["meant"])
+    assert subjects(inbox.mails)["regretted"] == 0
 
 
-def test_a_second_retract_answers_as_the_first_and_announces_nothing(pipeline: Pipeline, sink: RecordingSink):
+def test_a_second_retract_answers_as_the_first_and_announces_nothing(pipeline: Pipeline, inbox: RecordingSink):
     mail = pipeline.submit(a_mail(hold="10m"))
     pipeline.wait_for_event("held", mail)
 
@@ -33,4 +33,4 @@ def test_a_second_retract_answers_as_the_first_and_announces_nothing(pipeline: P
     later = pipeline.submit(a_mail())
     pipeline.wait_for_event("delivered", later)
     assert len(pipeline.events("retracted", mail)) == 1
-    assert len(sink.mails) == 1
+    assert len(inbox.mails) == 1

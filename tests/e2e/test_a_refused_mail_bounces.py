@@ -16,9 +16,9 @@ from tests.support.sinks import RecordingSink
     ],
 )
 def test_the_event_gives_the_reply_whatever_it_answered(
-    pipeline: Pipeline, sink: RecordingSink, verb: str, address: str, reply: str, expected: tuple[int, str, str]
+    pipeline: Pipeline, inbox: RecordingSink, verb: str, address: str, reply: str, expected: tuple[int, str, str]
 ):
-    sink.answer(verb, address, reply)
+    inbox.answer(verb, address, reply)
 
     mail = pipeline.submit(a_mail("refused", give_up_after="1h"))
     bounced = pipeline.wait_for_event("bounced", mail)
@@ -28,5 +28,5 @@ def test_the_event_gives_the_reply_whatever_it_answered(
     assert (bounced["code"], bounced["enhanced"], bounced["reply"]) == expected
     assert (bounced["recipient"], bounced["attempt"]) == ("b@mx.example", 1)
     assert bounced["key"] == "bounced.mx.example"
-    assert [mail.message["Subject"] for mail in sink.mails] == ["welcome"]
+    assert [mail.message["Subject"] for mail in inbox.mails] == ["welcome"]
     assert not pipeline.events("deferred")

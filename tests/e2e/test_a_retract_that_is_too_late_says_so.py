@@ -6,7 +6,7 @@ from tests.support.pipeline import Pipeline, a_mail
 from tests.support.sinks import RecordingSink
 
 
-def test_a_retract_after_the_delivery_tells_reply_and_time(pipeline: Pipeline, sink: RecordingSink):
+def test_a_retract_after_the_delivery_tells_reply_and_time(pipeline: Pipeline, inbox: RecordingSink):
     mail = pipeline.submit(a_mail())
     pipeline.wait_for_event("delivered", mail)
 
@@ -16,15 +16,15 @@ def test_a_retract_after_the_delivery_tells_reply_and_time(pipeline: Pipeline, s
     [recipient] = answered["recipients"]
     assert recipient["state"] == "delivered"
     assert (recipient["code"], recipient["enhanced"], recipient["reply"]) == (250, "2.0.0", "taken as 1")
-    assert abs(datetime.fromisoformat(recipient["since"]) - sink.mails[0].time) < timedelta(seconds=5)
+    assert abs(datetime.fromisoformat(recipient["since"]) - inbox.mails[0].time) < timedelta(seconds=5)
     assert "250 2.0.0 taken as 1" in answered["detail"]
     assert not pipeline.events("retracted")
 
 
 def test_a_retract_while_a_sender_has_it_is_answered_in_flight_and_the_event_tells(
-    pipeline: Pipeline, sink: RecordingSink
+    pipeline: Pipeline, inbox: RecordingSink
 ):
-    pause = sink.pause(".")
+    pause = inbox.pause(".")
     mail = pipeline.submit(a_mail())
     pause.wait(30)
 
@@ -36,8 +36,8 @@ def test_a_retract_while_a_sender_has_it_is_answered_in_flight_and_the_event_tel
     assert not pipeline.events("retracted")
 
 
-def test_a_retract_of_a_mail_that_bounced_is_too_late(pipeline: Pipeline, sink: RecordingSink):
-    sink.answer("RCPT", "b@mx.example", "550 5.1.1 nobody here")
+def test_a_retract_of_a_mail_that_bounced_is_too_late(pipeline: Pipeline, inbox: RecordingSink):
+    inbox.answer("RCPT", "b@mx.example", "550 5.1.1 nobody here")
     mail = pipeline.submit(a_mail())
     pipeline.wait_for_event("bounced", mail)
 
@@ -47,9 +47,9 @@ def test_a_retract_of_a_mail_that_bounced_is_too_late(pipeline: Pipeline, sink: 
     assert "550 5.1.1 nobody here" in answered["detail"]
 
 
-def test_a_retract_of_a_deferred_mail_is_in_time(pipeline: Pipeline, sink: RecordingSink):
+def test_a_retract_of_a_deferred_mail_is_in_time(pipeline: Pipeline, inbox: RecordingSink):
     pipeline.change(retry={"schedule": ["1h"]})
-    sink.answer("RCPT", "b@mx.example", "450 4.2.1 later")
+    inbox.answer("RCPT", "b@mx.example", "450 4.2.1 later")
     mail = pipeline.submit(a_mail())
     pipeline.wait_for_event("deferred", mail)
 

@@ -37,11 +37,11 @@ def test_one_of_two_is_killed_under_load_nothing_is_lost_and_only_what_was_in_do
 ):
     pipeline = start_pipeline(relay_to(sink), senders=2)
 
-    with pipeline.load(rate=300) as load:
-        sink.wait_for(200, timeout=30)
+    with pipeline.load(rate=100) as load:
+        sink.wait_for(50, timeout=30)
         victim = pipeline.of("sender")[0]
         pipeline.kill(victim)
-        sink.wait_for(len(sink.mails) + 100, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
     pipeline.let_lease_run_out(State.CLAIMED, victim)
 
     pipeline.wait_for_all([sink], load.ids)

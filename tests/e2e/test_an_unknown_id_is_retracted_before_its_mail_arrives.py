@@ -4,7 +4,7 @@ from tests.support.pipeline import Pipeline, a_mail, subjects
 from tests.support.sinks import RecordingSink
 
 
-def test_a_mail_that_comes_after_its_retract_is_never_sent(pipeline: Pipeline, sink: RecordingSink):
+def test_a_mail_that_comes_after_its_retract_is_never_sent(pipeline: Pipeline, inbox: RecordingSink):
     answer = pipeline.control("retract", id="not-there-yet")
 
     pipeline.submit(a_mail("not-there-yet"), "not-there-yet")
@@ -16,4 +16,4 @@ def test_a_mail_that_comes_after_its_retract_is_never_sent(pipeline: Pipeline, s
     assert "will not be sent" in answer["mails"][0]["detail"]
     assert retracted["recipient"] == "b@mx.example"
     assert pipeline.open_recipients() == 0
-    assert subjects(sink.mails) == {"after": 1}
+    assert subjects(inbox.mails) == {"after": 1}

@@ -11,6 +11,7 @@ import pytest
 from tests.support.pipeline import Pipeline, a_mail, merged
 from tests.support.sinks import RecordingSink
 
+SETTINGS = {"sending": {"max_size": 10_000}}
 _FINISHED = b"From: a@sender.example\r\nTo: b@mx.example\r\nSubject: x\r\n\r\nbody\r\n"
 
 
@@ -50,7 +51,7 @@ _JSON: list[tuple[str, str | dict[str, Any], str]] = [
 ]
 
 
-def _judge(pipeline: Pipeline, sink: RecordingSink, body: bytes, field: str, **properties: Any) -> None:
+def _judge(pipeline: Pipeline, inbox: RecordingSink, body: bytes, field: str, **properties: Any) -> None:
     """Publish it; it must be refused for the field, lie in the dead letters, and leave the pipeline working."""
     mail = pipeline.client.submit(body, **properties)
     rejected = pipeline.wait_for_event("rejected", mail)
@@ -62,21 +63,14 @@ def _judge(pipeline: Pipeline, sink: RecordingSink, body: bytes, field: str, **p
     assert rejected["reason"]
     assert original == body
     assert reason == (f"{field}: {rejected['reason']}" if field else rejected["reason"])
-    assert sink.mails[-1].message["Subject"] == "hello"
+    assert inbox.mails[-1].message["Subject"] == "hello"
     assert pipeline.open_recipients() == 0
 
 
-@pytest.fixture
-def small(table_pipeline: Pipeline) -> Pipeline:
-    if "max_size" not in table_pipeline.settings["sending"]:
-        table_pipeline.change(sending={"max_size": 10_000})
-    return table_pipeline
-
-
 @pytest.mark.parametrize(("mail", "field"), [pytest.param(mail, field, id=name) for name, mail, field in _JSON])
-def test_a_json_submission_with(small: Pipeline, table_sink: RecordingSink, mail: str | dict[str, Any], field: str):
+def test_a_json_submission_with(pipeline: Pipeline, inbox: RecordingSink, mail: str | dict[str, Any], field: str):
     body = json.dumps(mail) if isinstance(mail, dict) else mail
-    _judge(small, table_sink, body.encode(errors="surrogateescape"), field, content_type="application/json")
+    _judge(pipeline, inbox, body.encode(errors="surrogateescape"), field, content_type="application/json")
 
 
 @pytest.mark.parametrize(
@@ -88,8 +82,8 @@ def test_a_json_submission_with(small: Pipeline, table_sink: RecordingSink, mail
         pytest.param({"id": "x" * 201, "content_type": "application/json"}, "message_id", id="an id that is too long"),
     ],
 )
-def test_a_submission_with(small: Pipeline, table_sink: RecordingSink, properties: dict[str, Any], field: str):
-    _judge(small, table_sink, json.dumps(a_mail()).encode(), field, **properties)
+def test_a_submission_with(pipeline: Pipeline, inbox: RecordingSink, properties: dict[str, Any], field: str):
+    _judge(pipeline, inbox, json.dumps(a_mail()).encode(), field, **properties)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +105,9 @@ def test_a_submission_with(small: Pipeline, table_sink: RecordingSink, propertie
     ],
 )
 def test_a_finished_message_with(
-    small: Pipeline, table_sink: RecordingSink, message: bytes, headers: Mapping[str, Any], field: str
+    pipeline: Pipeline, inbox: RecordingSink, message: bytes, headers: Mapping[str, Any], field: str
 ):
-    _judge(small, table_sink, message, field, content_type="message/rfc822", headers=headers)
+    _judge(pipeline, inbox, message, field, content_type="message/rfc822", headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -129,28 +123,25 @@ def test_a_finished_message_with(
     ],
 )
 def test_a_settings_document_with_a_mistake_changes_nothing_and_is_answered(
-    small: Pipeline, table_sink: RecordingSink, changes: dict[str, Any], field: str
+    pipeline: Pipeline, inbox: RecordingSink, changes: dict[str, Any], field: str
 ):
-    before = small.control("settings")["current"]
-    document = {"settings": merged(small.settings, changes), "author": "ann"}
-    revision = small.publish_document(json.dumps(document).encode())
+    before = pipeline.control("settings")["current"]
+    document = {"settings": merged(pipeline.settings, changes), "author": "ann"}
+    revision = pipeline.publish_document(json.dumps(document).encode())
 
-    small.client.wait_until(
-        lambda: any(event["revision"] == revision for event in small.events("settings_rejected")), "settings_rejected"
-    )
-    [rejected] = [event for event in small.events("settings_rejected") if event["revision"] == revision]
-    assert (rejected["field"], rejected["author"]) == (field, "ann")
+    rejected = pipeline.wait_for_event("settings_rejected")
+    assert (rejected["revision"], rejected["field"], rejected["author"]) == (revision, field, "ann")
     assert "hunter2" not in rejected["reason"]
-    after = small.submit(a_mail())
-    small.wait_for_event("delivered", after)
-    assert small.control("settings")["current"] == before
+    after = pipeline.submit(a_mail())
+    pipeline.wait_for_event("delivered", after)
+    assert pipeline.control("settings")["current"] == before
 
 
-def test_a_settings_message_that_is_no_document_is_answered(small: Pipeline):
-    small.publish_document(b"{")
+def test_a_settings_message_that_is_no_document_is_answered(pipeline: Pipeline):
+    pipeline.publish_document(b"{")
 
-    assert small.wait_for_event("settings_rejected")["reason"]
-    small.wait_for_event("delivered", small.submit(a_mail()))
+    assert pipeline.wait_for_event("settings_rejected")["reason"]
+    pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
 
 
 @pytest.mark.parametrize(
@@ -166,20 +157,20 @@ def test_a_settings_message_that_is_no_document_is_answered(small: Pipeline):
         (b'{"command": "list", "limit": 100000}', "limit"),
     ],
 )
-def test_a_command_that_is_not_understood_is_answered_with_the_field(small: Pipeline, command: bytes, field: str):
-    answer = small.client.ask(command)
+def test_a_command_that_is_not_understood_is_answered_with_the_field(pipeline: Pipeline, command: bytes, field: str):
+    answer = pipeline.client.ask(command)
 
     assert answer["answer"] == "refused"
     assert answer["field"] == field
     assert answer["reason"]
-    small.wait_for_event("delivered", small.submit(a_mail()))
+    pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
 
 
 @pytest.mark.parametrize("exchange", ["pillarbox.resolve", "pillarbox.outcome"])
-def test_a_message_between_workers_that_is_not_understood_is_put_aside(small: Pipeline, exchange: str):
-    small.client.publish(exchange, b"\xc1nonsense", pika.BasicProperties(content_type="application/msgpack"))
+def test_a_message_between_workers_that_is_not_understood_is_put_aside(pipeline: Pipeline, exchange: str):
+    pipeline.client.publish(exchange, b"\xc1nonsense", pika.BasicProperties(content_type="application/msgpack"))
 
-    [(original, reason)] = small.client.dead_letters(1)
-    small.wait_for_event("delivered", small.submit(a_mail()))
+    [(original, reason)] = pipeline.client.dead_letters(1)
+    pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
     assert original == b"\xc1nonsense"
     assert reason

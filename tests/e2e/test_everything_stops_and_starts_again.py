@@ -8,12 +8,12 @@ from tests.support.sinks import RecordingSink
 def test_each_mail_arrives_once_over_three_restarts(start_pipeline: StartPipeline, sink: RecordingSink):
     pipeline = start_pipeline(relay_to(sink), senders=2)
 
-    with pipeline.load(rate=300) as load:
+    with pipeline.load(rate=100) as load:
         for _ in range(3):
-            sink.wait_for(len(sink.mails) + 60, timeout=30)
+            sink.wait_for(len(sink.mails) + 50, timeout=30)
             pipeline.stop(*pipeline.workers)
             pipeline.start(scheduler=1, resolver=1, sender=2)
-        sink.wait_for(len(sink.mails) + 60, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
 
     pipeline.wait_for_each_once(sink, load.ids)
 

@@ -4,7 +4,7 @@ from tests.support.pipeline import Pipeline, a_mail
 from tests.support.sinks import RecordingSink
 
 
-def test_a_release_sends_held_mail_at_once(pipeline: Pipeline, sink: RecordingSink):
+def test_a_release_sends_held_mail_at_once(pipeline: Pipeline, inbox: RecordingSink):
     mail = pipeline.submit(a_mail("let go", hold="10m"))
     other = pipeline.submit(a_mail("kept", hold="10m"))
     pipeline.wait_for_event("held", other)
@@ -13,13 +13,13 @@ def test_a_release_sends_held_mail_at_once(pipeline: Pipeline, sink: RecordingSi
 
     assert answer["released"] == 1
     pipeline.wait_for_event("delivered", mail)
-    assert [mail.message["Subject"] for mail in sink.mails] == ["let go"]
+    assert [mail.message["Subject"] for mail in inbox.mails] == ["let go"]
     assert pipeline.control("stats")["states"]["held"] == 1
 
 
-def test_a_release_sends_deferred_mail_at_once(pipeline: Pipeline, sink: RecordingSink):
+def test_a_release_sends_deferred_mail_at_once(pipeline: Pipeline, inbox: RecordingSink):
     pipeline.change(retry={"schedule": ["1h"]})
-    sink.answer("RCPT", "b@mx.example", "450 4.2.1 later", times=1)
+    inbox.answer("RCPT", "b@mx.example", "450 4.2.1 later", times=1)
     mail = pipeline.submit(a_mail())
     pipeline.wait_for_event("deferred", mail)
 

@@ -53,12 +53,12 @@ def test_a_change_under_load_loses_nothing_and_no_connection_takes_more_than_eit
 ):
     pipeline = start_pipeline(relay_to(sink, sending={"max_per_connection": 20}))
 
-    with pipeline.load(rate=300) as load:
+    with pipeline.load(rate=100) as load:
         for limit in (3, 40, 7):
-            sink.wait_for(len(sink.mails) + 100, timeout=30)
+            sink.wait_for(len(sink.mails) + 50, timeout=30)
             pipeline.change(sending={"max_per_connection": limit})
         opened_before = len(sink.connections)
-        sink.wait_for(len(sink.mails) + 100, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
 
     pipeline.wait_for_each_once(sink, load.ids)
     assert max(one.mails for one in sink.connections) <= 40

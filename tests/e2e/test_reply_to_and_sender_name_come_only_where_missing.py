@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.e2e.conftest import StartPipeline
-from tests.support.pipeline import Pipeline, a_mail, relay_to
+from tests.support.pipeline import Pipeline, a_mail
 from tests.support.sinks import RecordingSink
 
+SETTINGS = {"identity": {"reply_to": "office@s.example", "sender_name": "The Office"}}
 _BARE = b"To: b@mx.example\r\nSubject: x\r\n\r\nbody\r\n"
 
 
@@ -22,26 +22,19 @@ _BARE = b"To: b@mx.example\r\nSubject: x\r\n\r\nbody\r\n"
     ],
 )
 def test_a_mail_keeps_what_it_says_and_gets_what_it_lacks(
-    named: Pipeline, table_sink: RecordingSink, mail: dict[str, object] | bytes, sender: str, reply_to: str
+    pipeline: Pipeline, inbox: RecordingSink, mail: dict[str, object] | bytes, sender: str, reply_to: str
 ):
-    id = named.submit(mail)
-    named.wait_for_event("delivered", id)
+    id = pipeline.submit(mail)
+    pipeline.wait_for_event("delivered", id)
 
-    message = table_sink.mails[-1].message
+    message = inbox.mails[-1].message
     assert message.get_all("From") == [sender]
     assert message.get_all("Reply-To") == [reply_to]
 
 
-def test_without_the_settings_nothing_is_added(start_pipeline: StartPipeline, sink: RecordingSink):
-    pipeline = start_pipeline(relay_to(sink))
+def test_without_the_settings_nothing_is_added(pipeline: Pipeline, inbox: RecordingSink):
+    pipeline.change(identity={"reply_to": "", "sender_name": ""})
     pipeline.wait_for_event("delivered", pipeline.submit(a_mail(from_="a@s.example")))
 
-    assert sink.mails[0].message["From"] == "a@s.example"
-    assert sink.mails[0].message["Reply-To"] is None
-
-
-@pytest.fixture
-def named(table_pipeline: Pipeline) -> Pipeline:
-    if "sender_name" not in table_pipeline.settings["identity"]:
-        table_pipeline.change(identity={"reply_to": "office@s.example", "sender_name": "The Office"})
-    return table_pipeline
+    assert inbox.mails[0].message["From"] == "a@s.example"
+    assert inbox.mails[0].message["Reply-To"] is None

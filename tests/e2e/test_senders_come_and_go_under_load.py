@@ -13,13 +13,13 @@ def test_one_is_added_to_three_and_one_is_stopped(
 ):
     pipeline = start_pipeline(relay_to(sink), senders=3, store_url=request.getfixturevalue(store))
 
-    with pipeline.load(rate=200) as load:
-        sink.wait_for(100, timeout=30)
+    with pipeline.load(rate=100) as load:
+        sink.wait_for(50, timeout=30)
         [added] = pipeline.start(sender=1)
-        sink.wait_for(len(sink.mails) + 100, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
         stopped = pipeline.of("sender")[0]
         pipeline.stop(stopped)
-        sink.wait_for(len(sink.mails) + 200, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
 
     pipeline.wait_for_each_once(sink, load.ids)
     workers = {mail["recipients"][0]["worker"] for mail in pipeline.control("list", limit=1000)["mails"]}
@@ -29,11 +29,11 @@ def test_one_is_added_to_three_and_one_is_stopped(
 def test_the_last_sender_stops_and_mail_waits_for_the_next_one(start_pipeline: StartPipeline, sink: RecordingSink):
     pipeline = start_pipeline(relay_to(sink))
 
-    with pipeline.load(rate=200) as load:
-        sink.wait_for(100, timeout=30)
+    with pipeline.load(rate=100) as load:
+        sink.wait_for(50, timeout=30)
         pipeline.stop(*pipeline.of("sender"))
         before = len(sink.mails)
-        pipeline.client.wait_until(lambda: len(load.ids) > before + 100, "mail piles up")
+        pipeline.client.wait_until(lambda: len(load.ids) > before + 50, "mail piles up")
         assert len(sink.mails) == before
         pipeline.start(sender=1)
         sink.wait_for(before + 50, timeout=30)

@@ -10,11 +10,11 @@ from tests.support.sinks import RecordingSink
 def test_every_worker_has_it_within_a_second_under_load(start_pipeline: StartPipeline, sink: RecordingSink):
     pipeline = start_pipeline(relay_to(sink), resolvers=2, senders=3)
 
-    with pipeline.load(rate=200) as load:
-        sink.wait_for(100, timeout=30)
+    with pipeline.load(rate=100) as load:
+        sink.wait_for(50, timeout=30)
         published = datetime.now(UTC)
         pipeline.change(identity={"sender_name": "The Office"})
-        sink.wait_for(len(sink.mails) + 100, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
 
     for worker in pipeline.workers:
         [line] = worker.logged("settings_in_force", revision=1)
@@ -29,10 +29,10 @@ def test_the_relay_changes_under_load_and_every_mail_arrives_at_one_of_the_two(
     first, second = start_sink(), start_sink()
     pipeline = start_pipeline(relay_to(first), senders=2)
 
-    with pipeline.load(rate=200) as load:
-        first.wait_for(100, timeout=30)
+    with pipeline.load(rate=100) as load:
+        first.wait_for(50, timeout=30)
         pipeline.change(relay={"port": second.port})
-        second.wait_for(100, timeout=30)
+        second.wait_for(50, timeout=30)
 
     pipeline.wait_for_each_once([first, second], load.ids)
     pipeline.wait_for_event("delivered", pipeline.submit(a_mail("last")))

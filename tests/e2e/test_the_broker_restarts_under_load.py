@@ -16,15 +16,15 @@ def test_every_mail_arrives_once_when_the_broker_is(
     pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
     sync_queue_registry(own_node)
 
-    with pipeline.load(rate=150) as load:
-        sink.wait_for(150, timeout=30)
+    with pipeline.load(rate=100) as load:
+        sink.wait_for(50, timeout=30)
         if way == "stopped":
             own_node.stop()
         else:
             own_node.kill()
         before = len(sink.mails)
         own_node.start()
-        sink.wait_for(before + 150, timeout=60)
+        sink.wait_for(before + 50, timeout=60)
 
     pipeline.wait_for_each_once(sink, load.ids)
     for worker in pipeline.workers:
@@ -36,10 +36,10 @@ def test_every_mail_arrives_once_when_all_connections_are_dropped(
 ):
     pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
 
-    with pipeline.load(rate=200) as load:
+    with pipeline.load(rate=100) as load:
         for _ in range(3):
-            sink.wait_for(len(sink.mails) + 100, timeout=30)
+            sink.wait_for(len(sink.mails) + 50, timeout=30)
             drop_connections(own_node)
-        sink.wait_for(len(sink.mails) + 100, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
 
     pipeline.wait_for_each_once(sink, load.ids)

@@ -15,12 +15,12 @@ def test_every_mail_arrives_once_after_the_kill_of(
     pipeline = start_pipeline(relay_to(sink), senders=2)
     held = pipeline.submit_many(100, hold="3s")
 
-    with pipeline.load(rate=300) as load:
+    with pipeline.load(rate=100) as load:
         for _ in range(3):
-            sink.wait_for(len(sink.mails) + 60, timeout=30)
+            sink.wait_for(len(sink.mails) + 50, timeout=30)
             pipeline.kill(*(worker for role in victims for worker in pipeline.of(role)))
             pipeline.start(**dict.fromkeys(victims, 1))
-        sink.wait_for(len(sink.mails) + 60, timeout=30)
+        sink.wait_for(len(sink.mails) + 50, timeout=30)
     # A scheduler that dies between its mark and the broker's confirm leaves the mail to a lease of two minutes.
     pipeline.client.wait_until(lambda: pipeline.count(State.HELD) == 0, "the held ones leave")
     pipeline.let_lease_run_out(State.RELEASING)

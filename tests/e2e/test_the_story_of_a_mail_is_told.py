@@ -1,13 +1,12 @@
 """`show`, `list` and `stats`: where a mail stands, why it waits, and each step that it took."""
 
-from tests.e2e.conftest import StartPipeline
-from tests.support.pipeline import Pipeline, a_mail, relay_to
+from tests.support.pipeline import Pipeline, a_mail
 from tests.support.sinks import RecordingSink
 
 
-def test_each_state_is_told_with_why_it_waits(start_pipeline: StartPipeline, sink: RecordingSink):
-    pipeline = start_pipeline(relay_to(sink, retry={"schedule": ["1h"]}))
-    sink.answer("RCPT", "b@mx.example", "450 4.2.2 mailbox full", times=1)
+def test_each_state_is_told_with_why_it_waits(pipeline: Pipeline, inbox: RecordingSink):
+    pipeline.change(retry={"schedule": ["1h"]})
+    inbox.answer("RCPT", "b@mx.example", "450 4.2.2 mailbox full", times=1)
 
     mail = pipeline.submit(a_mail("a story", hold="10m", batch="tales"))
     pipeline.wait_for_event("held", mail)

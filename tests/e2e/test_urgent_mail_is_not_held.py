@@ -4,7 +4,7 @@ from tests.support.pipeline import Pipeline, a_mail
 from tests.support.sinks import RecordingSink
 
 
-def test_urgent_mail_overtakes_what_is_held(pipeline: Pipeline, sink: RecordingSink):
+def test_urgent_mail_overtakes_what_is_held(pipeline: Pipeline, inbox: RecordingSink):
     pipeline.change(sending={"hold": "10m"})
     ordinary = pipeline.submit(a_mail("ordinary"))
     own_hold = pipeline.submit(a_mail("urgent with a hold", priority="urgent", hold="10m"))
@@ -17,5 +17,5 @@ def test_urgent_mail_overtakes_what_is_held(pipeline: Pipeline, sink: RecordingS
     pipeline.wait_for_event("delivered", urgent)
     pipeline.wait_for_event("delivered", finished)
 
-    assert {mail.message["Subject"] for mail in sink.mails} == {"urgent", "finished"}
+    assert {mail.message["Subject"] for mail in inbox.mails} == {"urgent", "finished"}
     assert {event["mail"] for event in pipeline.wait_for_events(2, "held")} == {ordinary, own_hold}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.node import PrivateNode
+from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.store import OpenStore
 from tests.support.up import Up, running_up
@@ -19,9 +20,16 @@ def up(rabbitmq: PrivateNode) -> Iterator[Up]:
     delete_vhost(rabbitmq, url)
 
 
+@pytest.fixture(scope="session")
+def emptied_postgres_url(postgres: PrivatePostgres) -> str:
+    """A database for all tests of the mail store: another one for each costs as much as most of them."""
+    return postgres.new_database()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """An empty mail store, of either kind."""
-    opened = OpenStore(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+    opened = OpenStore(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "emptied_postgres_url"))
+    opened.empty()
     yield opened
     opened.close()

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 _EVENTS = "client.events"  # the client's own queue, which stays when the connection does not
 _PATIENCE_S = 60.0
+_BURST = 25
 _REASON = "x-pillarbox-reason"
 
 _numbers = itertools.count(1)
@@ -98,9 +99,9 @@ class Client:
         self.wait_until(take, f"{count} dead letters", timeout)
         return letters
 
-    def waiting(self, queue: str) -> int:
-        """How many messages are ready in a queue."""
-        return int(self._persist(lambda channel: channel.queue_declare(queue, passive=True)).method.message_count)
+    def forget_dead_letters(self) -> None:
+        """Empty their queue."""
+        self._persist(lambda channel: channel.queue_purge("pillarbox.dead"))
 
     def close(self) -> None:
         """Close the connection."""
@@ -143,14 +144,17 @@ class Client:
 
 
 class Load:
-    """Publishes mails at a steady rate, in a thread and over a connection of its own, until its `with` block ends."""
+    """Publishes mails in bursts, in a thread and over a connection of its own, until its `with` block ends.
+
+    In bursts, so that at every moment some are in every stage.
+    """
 
     def __init__(self, url: str, mail: Callable[[str], Mapping[str, Any]], rate: float) -> None:
         """`mail` makes the submission of an id; `rate` is mails per second."""
         self.ids: list[str] = []  # confirmed
         self._url = url
         self._mail = mail
-        self._pause_s = 1 / rate
+        self._pause_s = _BURST / rate
         self._ends = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -169,8 +173,8 @@ class Load:
         try:
             client = Client(self._url, listens=False)
             while not self._ends.wait(self._pause_s):
-                id = f"load-{next(_numbers)}"
-                self.ids.append(client.submit(self._mail(id), id))
+                for id in [f"load-{next(_numbers)}" for _ in range(_BURST)]:
+                    self.ids.append(client.submit(self._mail(id), id))
             client.close()
         except Exception as error:
             self._failure = error

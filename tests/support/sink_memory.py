@@ -121,6 +121,13 @@ class SinkMemory:
         with self._changed:
             self._rules.clear()
 
+    def forget_mails(self) -> None:
+        """Forget what has come."""
+        with self._changed:
+            self.mails.clear()
+            self.connections[:] = [one for one in self.connections if one.open]
+            self.most_open = len(self.connections)
+
     def wait_for(self, count: int, timeout: float = 10) -> list[SunkMail]:
         """Wait until so many mails have come, and return all there are. Raises TimeoutError."""
         with self._changed:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from services.scheduler import store
 from services.scheduler.composed import Composed, Draft
 from services.scheduler.store import Admission
-from shared.mail_store import State, claim, create_tables, mails, open_engine, recipients, transact
+from shared.mail_store import State, claim, create_tables, mails, metadata, open_engine, recipients, transact
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,6 +96,11 @@ class OpenStore:
     def count(self, table: sa.Table) -> int:
         """Rows of a table."""
         return int(self.run(lambda c: c.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()))
+
+    def empty(self) -> None:
+        """Delete every row."""
+        for table in metadata.sorted_tables:
+            self.run(lambda c, table=table: c.execute(sa.delete(table)))
 
     def close(self) -> None:
         """Let go of the connections."""

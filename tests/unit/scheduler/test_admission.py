@@ -186,7 +186,7 @@ def test_json_is_what_it_is_unless_stated_otherwise(kind):
     assert draft_of(submitted(), kind).composed.recipients == ("ann@y.example",)
 
 
-@pytest.mark.parametrize("given_id", ["with space", "new\nline", "nul\0", "x" * 201, "\x7f", "tab\t"])
+@pytest.mark.parametrize("given_id", ["with space", "new\nline", "nul\0", "x" * 201, "\x7f", "tab\t", "\ufffd"])
 def test_an_id_that_could_not_be_a_key_is_refused(given_id):
     assert refusal(submitted(), message_id=given_id).field == "message_id"
 
