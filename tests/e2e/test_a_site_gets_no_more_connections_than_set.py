@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e.conftest import StartPipeline, StartSink
+from tests.e2e.conftest import StartSink
 from tests.support.dns import nsd
-from tests.support.pipeline import direct_by
+from tests.support.pipeline import Pipeline, direct_by
 from tests.support.ports import free_port
 
 
@@ -18,10 +18,10 @@ from tests.support.ports import free_port
     ],
     ids=["one", "two", "one, for this host", "one, which has ended"],
 )
-def test_so_many_are_open_at_most(start_pipeline: StartPipeline, start_sink: StartSink, limits: object, most: int):
+def test_so_many_are_open_at_most(pipeline: Pipeline, start_sink: StartSink, limits: object, most: int):
     sink = start_sink(address="127.0.0.16", port=free_port())
     with nsd({"mx.example": "@ MX 10 mx\nmx A 127.0.0.16"}) as dns:
-        pipeline = start_pipeline(direct_by(dns.server, sink.port, limits=limits))
+        pipeline.change(**direct_by(dns.server, sink.port, limits=limits))
         pipeline.wait_for_each_once(sink, pipeline.submit_many(100))
 
     assert sink.most_open == most

@@ -1,0 +1,248 @@
+"""The mail of one site: claimed in a real store, sent to a real server; the lane and the reporter only remember."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+
+import services.sender.site
+from services.sender.claims import ClaimDesk
+from services.sender.connection import connect
+from services.sender.helo import HeloNames
+from services.sender.site import SiteQueue
+from services.sender.work import Work
+from shared.broker import Delivery, Properties
+from shared.contracts import Envelope, Host, Recipient, RecipientOutcome, Route, SendRequest, TlsMode
+from shared.mail_store import State, StoreThread
+from shared.outcomes import Parked
+from tests.support.certificates import Authority
+from tests.support.pipeline import subjects
+from tests.support.sinks import RecordingSink
+from tests.support.store import OpenStore, a_draft
+
+AT_ONCE = a_draft().admitted - a_draft().admitted
+
+
+class Lane:
+    """In the place of a consumer: remembers what is acknowledged."""
+
+    def __init__(self) -> None:
+        self.acked: list[Delivery] = []
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        self.acked += deliveries
+
+
+class Reports:
+    """In the place of the reporter: remembers outcomes, takes the work off its lane, lets go of the claims."""
+
+    def __init__(self, desk: ClaimDesk) -> None:
+        self._desk = desk
+        self.outcomes: list[RecipientOutcome] = []
+
+    def report(self, work: Work, outcomes: Sequence[RecipientOutcome]) -> None:
+        self.outcomes += outcomes
+        self._desk.give_up(outcome.recipient for outcome in outcomes)
+        work.done()
+
+    @property
+    def told(self) -> list[tuple[int, str]]:
+        """Recipient and outcome, in order."""
+        return [(one.recipient, type(one.outcome).__name__.lower()) for one in self.outcomes]
+
+
+class Site:
+    """A running SiteQueue and what is around it."""
+
+    def __init__(self, url: str, sink: RecordingSink, most: int) -> None:
+        self._thread = StoreThread(url)
+        self._sink = sink
+        self.lane = Lane()
+        self.desk = ClaimDesk(self._thread, "sender-1")
+        self.reports = Reports(self.desk)
+        self.queue = SiteQueue(
+            partial(connect, helo=HeloNames("robot.example")),
+            self.desk,
+            self.reports,  # type: ignore[arg-type]  # has what is used of a Reporter
+            lambda: most,
+        )
+
+    def put(self, *numbers: int, tls: TlsMode = TlsMode.NONE, revision: int = 1) -> None:
+        """Work for recipients, a mail each."""
+        for number in numbers:
+            envelope = Envelope(
+                f"order-{number}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
+            )
+            route = Route("mx:sink", (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, None, revision)
+            delivery = Delivery(b"", number, 1, False, Properties())
+            work = Work(SendRequest(envelope, 1, route), delivery, self.lane)  # type: ignore[arg-type]  # a Consumer's ack
+            self.queue.put(work)
+
+    async def until_reported(self, count: int) -> None:
+        """Wait for so many outcomes."""
+        async with asyncio.timeout(20):
+            while len(self.reports.outcomes) < count:
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        claims = asyncio.create_task(self.desk.claim_loop())
+        run = asyncio.create_task(self.queue.run())
+        try:
+            yield run
+            self.queue.stop()
+            await asyncio.wait_for(run, 20)
+        finally:
+            claims.cancel()
+            self._thread.close()
+
+
+@pytest.fixture
+def store(sqlite_url: str):
+    opened = OpenStore(sqlite_url)
+    yield opened
+    opened.close()
+
+
+def released(store: OpenStore, count: int) -> list[int]:
+    drafts = [
+        a_draft(f"order-{n}", hold=AT_ONCE, content=f"Subject: order-{n}\r\n\r\nx\r\n".encode()) for n in range(count)
+    ]
+    return store.admit_released(*drafts)
+
+
+def test_two_copies_of_the_work_in_one_batch_are_one_mail(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 3)
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=20)
+        site.put(*numbers, *numbers)
+        async with site.running():
+            await site.until_reported(3)
+        assert sorted(site.reports.told) == [(number, "delivered") for number in numbers]
+        assert len(site.lane.acked) == 6
+
+    asyncio.run(scenario())
+    assert subjects(sink.mails) == {f"order-{n}": 1 for n in range(3)}
+
+
+def test_copies_that_two_sites_claim_in_the_same_transaction_are_one_mail(store: OpenStore, sink: RecordingSink):
+    [number] = released(store, 1)
+
+    async def scenario() -> None:
+        thread = StoreThread(store.url)
+        desk = ClaimDesk(thread, "sender-1")
+        asked = [asyncio.create_task(desk.claim([number])) for _ in range(2)]
+        await asyncio.sleep(0)  # both have asked before the first transaction
+        claims = asyncio.create_task(desk.claim_loop())
+        answers = await asyncio.gather(*asked)
+        claims.cancel()
+        thread.close()
+        assert sorted(map(len, answers)) == [0, 1]
+
+    asyncio.run(scenario())
+
+
+def test_work_that_is_parked_says_nothing_of_what_another_copy_of_it_has_claimed(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 2)
+    pause = sink.pause(".")
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=1)
+        async with site.running():
+            site.put(numbers[0])
+            await asyncio.to_thread(pause.wait)
+            site.put(*numbers)
+            site.queue.park(0, "it is slow", 30)
+            assert site.reports.told == [(numbers[1], "parked")]
+            pause.release()
+            await site.until_reported(2)
+        assert (numbers[0], "delivered") in site.reports.told
+
+    asyncio.run(scenario())
+    assert len(sink.mails) == 1
+
+
+def test_a_slow_site_gives_back_what_is_claimed_and_waits_behind_the_mail_under_way(
+    store: OpenStore, sink: RecordingSink
+):
+    numbers = released(store, 10)
+    pause = sink.pause(".")
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=20)
+        site.put(*numbers)
+        async with site.running():
+            await asyncio.to_thread(pause.wait)
+            assert site.queue.load == 10
+            site.queue.park(2, "it is slow", 30)
+            await site.until_reported(8)
+            parked = [one.outcome for one in site.reports.outcomes]
+            assert parked == [Parked("it is slow", 30)] * len(parked)
+            assert 0 < site.queue.load <= 2
+            pause.release()
+            await site.until_reported(10)
+
+    asyncio.run(scenario())
+    assert 0 < len(sink.mails) <= 2
+
+
+def test_a_server_that_does_not_answer_holds_up_a_stop_for_some_time_only(
+    store: OpenStore, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(services.sender.site, "_STOP_WITHIN_S", 0.2)
+    numbers = released(store, 5)
+    pause = sink.pause(".")
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=20)
+        site.put(*numbers)
+        async with site.running():
+            await asyncio.to_thread(pause.wait)
+        assert len(site.reports.outcomes) == 5
+        told = site.reports.told
+        # The mail whose final dot has gone out is in doubt; those behind it have not left, and count no attempt.
+        assert told.count((numbers[0], "deferred")) == 1
+        assert [kind for _, kind in told].count("parked") >= 3
+        assert {one.outcome.pause_s for one in site.reports.outcomes if isinstance(one.outcome, Parked)} == {0}
+
+    asyncio.run(scenario())
+    pause.release()
+    assert store.states("order-0") == [State.CLAIMED]  # the scheduler's to change
+
+
+def test_work_of_new_settings_takes_a_new_connection_though_one_is_idle(
+    store: OpenStore, sink: RecordingSink, authority: Authority
+):
+    numbers = released(store, 2)
+    with RecordingSink(certificate=authority.issue("127.0.0.1")) as server:
+
+        async def scenario() -> None:
+            site = Site(store.url, server, most=20)
+            async with site.running():
+                site.put(numbers[0])
+                await site.until_reported(1)
+                site.put(numbers[1], tls=TlsMode.REQUIRE, revision=2)
+                await site.until_reported(2)
+
+        asyncio.run(scenario())
+    assert [mail.tls for mail in server.mails] == [False, True]
+
+
+def test_a_connection_that_the_server_closed_while_it_was_idle_is_not_used(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 2)
+    sink.hang_up(".")
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=20)
+        async with site.running():
+            site.put(numbers[0])
+            await site.until_reported(1)
+            await asyncio.to_thread(sink.wait_until_idle)
+            site.put(numbers[1])
+            await site.until_reported(2)
+        assert site.reports.told == [(numbers[0], "deferred"), (numbers[1], "delivered")]
+
+    asyncio.run(scenario())
