@@ -32,7 +32,7 @@ def start_log(worker: str, level: str = "info") -> None:
     structlog.contextvars.bind_contextvars(worker=worker)
     # pika and others log by the standard library; what they say at warning and above is worth a line.
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
-    # pika calls every refused connection attempt an error; shared/broker.py says so itself, once.
+    # pika calls every refused connection attempt an error; shared/broker/link.py says so itself, once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
