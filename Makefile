@@ -55,9 +55,10 @@ soak: $(READY) ## repeat the end-to-end scenarios with their kills and restarts 
 	done; \
 	echo "$(ROUNDS) rounds, $$failed failed"; test $$failed = 0
 
-docs: $(READY) ## write docs/asyncapi.yaml and the table of docs/settings.md from the types
+docs: $(READY) ## write docs/asyncapi.yaml, the table of docs/settings.md and docs/conformance.md from code and tests
 	@$(BIN)/python -m shared.asyncapi
 	@$(BIN)/python -m shared.settings_table
+	@$(BIN)/python -m tests.support.conformance
 
 clean: ## remove the environment, the private node and its data, and all caches
 	@pid=$$(sed -n 's/.*"pid": *\([0-9][0-9]*\).*/\1/p' $(RUN_FILE) 2>/dev/null | head -n 1); \
