@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PACKAGES ?= tools/packages
+UNPACKED ?= tools/unpacked
 ROUNDS ?= 20
 ARGS ?=
 
@@ -11,6 +12,8 @@ BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql
+# These exclude each other, and Postfix: they are unpacked side by side and not installed.
+UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
 SERVERS_FOR_BENCHES := rabbitmq-server postfix
 
 .DEFAULT_GOAL := help
@@ -28,6 +31,7 @@ demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the 
 
 test: $(READY) ## run every test (ARGS='-k name' for some)
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
+	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## format, lint, types
@@ -45,6 +49,7 @@ bench-quick: $(READY) ## run short benchmarks, for a first impression
 
 soak: $(READY) ## repeat the end-to-end scenarios with their kills and restarts (ROUNDS=20)
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
+	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'exit 130' INT; failed=0; \
 	for round in $$(seq $(ROUNDS)); do \
 	    if $(BIN)/python -m pytest tests/e2e $(ARGS) >"$$log" 2>&1; then \
@@ -65,7 +70,7 @@ clean: ## remove the environment, the private node and its data, and all caches
 	if [ -n "$$pid" ] && kill -0 "$$pid" 2>/dev/null; then \
 	    echo "make clean: Pillarbox runs here (process $$pid): stop it first" >&2; exit 1; \
 	fi
-	@rm -rf $(VENV) .pillarbox .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info bench/results
+	@rm -rf $(VENV) .pillarbox .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Only where no RabbitMQ is found at all, and none elsewhere is to be used.

@@ -10,6 +10,9 @@ import pytest
 
 from cli.ports import is_free
 from tests.support.certificates import Authority
+from tests.support.exim import PrivateExim
+from tests.support.opensmtpd import PrivateOpenSmtpd
+from tests.support.ports import wait_until
 from tests.support.postfix import PrivatePostfix, SmtpSink, smtp_source
 from tests.support.sinks import RecordingSink
 
@@ -222,6 +225,41 @@ def test_postfix_passes_mail_on_where_told(relay: Callable[[int], str]):
         if relay(sink.port).startswith("smtp"):
             assert sink.wait_for(1)[0].recipients == ("b@y.example",)
         assert postfix.received == []
+
+
+# -- receivers with mailboxes --------------------------------------------------------------------------------
+
+Receiver = Callable[..., PrivatePostfix | PrivateExim | PrivateOpenSmtpd]
+
+
+@pytest.mark.parametrize("start", [PrivatePostfix, PrivateExim, PrivateOpenSmtpd])
+def test_a_receiver_takes_mail_for_its_mailboxes_and_logs_what_it_refuses(start: Receiver):
+    with start(mailboxes=["b@y.example", "c@y.example"]) as receiver:
+        with smtplib.SMTP("127.0.0.1", receiver.port) as client:
+            assert "starttls" not in _features(client)
+            refused = send(client, "a@x.example", "b@y.example", "nobody@y.example", "c@y.example")
+        mails = receiver.wait_for(2)
+        wait_until(lambda: sum(receiver.dealings.taken.values()) == 2, "two deliveries in the log")
+        dealings = receiver.dealings
+    assert {recipient: code for recipient, (code, _) in refused.items()} == {"nobody@y.example": 550}
+    assert [(mail.sender, mail.mail.get_content()) for mail in mails] == [("a@x.example", "the text\n")] * 2
+    assert sorted(mail.recipient for mail in mails) == ["b@y.example", "c@y.example"]
+    assert (dealings.connections, dealings.refused) == (1, {"nobody@y.example": 1})
+    assert len({queue_id for queue_id, _ in dealings.taken}) == 1
+    assert {recipient for _, recipient in dealings.taken} == {"b@y.example", "c@y.example"}
+
+
+@pytest.mark.parametrize("start", [PrivatePostfix, PrivateExim, PrivateOpenSmtpd])
+def test_a_receiver_speaks_tls(authority: Authority, start: Receiver):
+    with start(mailboxes=["b@y.example"], certificate=authority.issue("127.0.0.1")) as receiver:
+        if isinstance(receiver, PrivateOpenSmtpd) and not receiver.speaks_tls:
+            with pytest.raises(ssl.SSLError):
+                _client(receiver.port, authority, implicit=False)
+            return
+        with _client(receiver.port, authority, implicit=False) as client:
+            send(client)
+        [mail] = receiver.wait_for(1)
+    assert "esmtps" in mail.mail["Received"].lower()
 
 
 def test_smtp_source_fills_smtp_sink():

@@ -9,15 +9,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from email import message_from_bytes, policy
-from email.message import EmailMessage
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from cli.guarded import GuardedProcess
 from tests.support.certificates import Certificate
-from tests.support.ports import free_ports, wait_for_port, wait_until
+from tests.support.mailboxes import Dealings, LogReader, Maildir, ReceivedMail
+from tests.support.ports import free_ports, wait_for_port
 
 DOMAIN = "relay.example"  # what it calls itself, and the realm of its users
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -48,18 +46,15 @@ postlog unix-dgram n - n - 1 postlogd
 _TLS_SERVICE = "{port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
 
 
-@dataclass(frozen=True)
-class ReceivedMail:
-    """A mail as Postfix delivered it to one recipient."""
-
-    sender: str  # the reverse-path
-    recipient: str
-    mail: EmailMessage
-    content: bytes  # with the headers that Postfix added
+_LOG = LogReader(
+    connection=r"/smtpd\[\d+\]: connect from ",
+    taken=r"/virtual\[\d+\]: (?P<id>\w+): to=<(?P<recipient>[^>]+)>,.* status=sent ",
+    refused=r"/smtpd\[\d+\]: \w+: reject: RCPT from \S+ (?P<reply>\d+ .*); from=<[^>]*> to=<(?P<recipient>[^>]+)>",
+)
 
 
 class PrivatePostfix:
-    """One instance; a context manager. It takes every mail and delivers it into its own mailbox."""
+    """One instance; a context manager. It takes every mail, or that for its mailboxes, into one maildir of its own."""
 
     def __init__(
         self,
@@ -68,12 +63,14 @@ class PrivatePostfix:
         require_tls: bool = False,
         users: Mapping[str, str] | None = None,
         mechanisms: str = "PLAIN LOGIN",
+        mailboxes: Collection[str] = (),
         deliver_by: str = "virtual:",
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         """With a `certificate` it offers STARTTLS on `port` and speaks TLS at once on `tls_port`.
 
-        `users` are names with passwords; given, nobody else may send. `deliver_by` is a transport: `virtual:` the
+        `users` are names with passwords; given, nobody else may send. `mailboxes` are addresses; given, it refuses
+        others of their domains at RCPT, and those of other domains. `deliver_by` is a transport: `virtual:` the
         mailbox, `discard:` nowhere, `smtp:[127.0.0.1]:2525` on to another server. `parameters` go into main.cf last.
         """
         self.port, self.tls_port = free_ports(2)
@@ -82,8 +79,10 @@ class PrivatePostfix:
         self._require_tls = require_tls
         self._users = dict(users or {})
         self._mechanisms = mechanisms
+        self._mailboxes = mailboxes
         self._deliver_by = deliver_by
         self._parameters = dict(parameters or {})
+        self._mailbox = Maildir(self._folder / "inbox" / "mail", "Delivered-To")
         self._master: GuardedProcess | None = None
 
     def __enter__(self) -> "PrivatePostfix":
@@ -108,14 +107,16 @@ class PrivatePostfix:
     @property
     def received(self) -> list[ReceivedMail]:
         """What is in the mailbox, the oldest first; a mail to several recipients is there for each of them."""
-        files = (self._folder / "inbox" / "mail" / "new").glob("*")
-        return [_parse(file.read_bytes()) for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
+        return self._mailbox.mails
 
     def wait_for(self, count: int, timeout: float = 10) -> list[ReceivedMail]:
         """Wait until that many mails are in the mailbox."""
-        new = self._folder / "inbox" / "mail" / "new"
-        wait_until(lambda: len(list(new.glob("*"))) >= count, f"{count} mails in Postfix's mailbox", timeout)
-        return self.received
+        return self._mailbox.wait_for(count, timeout)
+
+    @property
+    def dealings(self) -> Dealings:
+        """How it dealt with its clients, by its log."""
+        return _LOG.read(self.log)
 
     def _start(self) -> None:
         assert os.geteuid() == 0, "Postfix can be started by root alone"
@@ -180,7 +181,16 @@ class PrivatePostfix:
             "virtual_uid_maps": "static:65534",
             "virtual_gid_maps": "static:65534",
         }
-        return settings | self._tls_cf() | self._sasl_cf() | self._parameters
+        return settings | self._mailbox_cf() | self._tls_cf() | self._sasl_cf() | self._parameters
+
+    def _mailbox_cf(self) -> dict[str, str]:
+        if not self._mailboxes:
+            return {}
+        return {
+            "virtual_mailbox_domains": ", ".join({address.rpartition("@")[2] for address in self._mailboxes}),
+            "virtual_mailbox_maps": f"inline:{{ {', '.join(f'{{ {name} = mail/ }}' for name in self._mailboxes)} }}",
+            "smtpd_recipient_restrictions": "reject_unauth_destination",
+        }
 
     def _tls_cf(self) -> dict[str, str]:
         if self._certificate is None:
@@ -260,9 +270,3 @@ def _postconf(name: str) -> str:
     return subprocess.run(
         [_program("postconf"), "-d", "-h", name], check=True, capture_output=True, text=True
     ).stdout.strip()
-
-
-def _parse(content: bytes) -> ReceivedMail:
-    mail = message_from_bytes(content, policy=policy.default)
-    assert isinstance(mail, EmailMessage)
-    return ReceivedMail(str(mail["Return-Path"]).strip("<>"), str(mail["Delivered-To"]), mail, content)
