@@ -134,6 +134,7 @@ class Route(Struct, frozen=True, array_like=True):
     revision: int  # settings revision it was made under
     verify: bool = True  # a relay in mode require: its certificate has to be valid and its own
     ca_file: str = ""  # on the senders: the authorities to trust instead of the system's
+    implicit_tls: bool = False  # TLS comes before the greeting, on another port than 465 too
 
 
 class SendRequest(Struct, frozen=True, array_like=True):

@@ -58,6 +58,21 @@ class Relay(_Group, frozen=True, kw_only=True):
     ca_file: Annotated[
         str, Meta(description="file on the senders with the authorities to trust instead of the system's (PEM)")
     ] = ""
+    implicit_tls: Annotated[
+        bool, Meta(description="TLS from the first octet on another port than 465 as well, unless tls = none")
+    ] = False
+
+
+class Fallback(_Group, frozen=True, kw_only=True):
+    """What `tls = "enable"` does where TLS can not be had."""
+
+    starttls_454: Annotated[
+        Literal["plaintext", "defer"],
+        Meta(description="where every host that offers TLS says it is not available for now (454)"),
+    ] = "plaintext"
+    remember: Annotated[
+        Duration, Meta(description="how long a host whose TLS is broken gets its mail in plaintext at once; 0: not")
+    ] = Duration(hours=1)
 
 
 class Identity(_Group, frozen=True, kw_only=True):
@@ -123,6 +138,7 @@ class RelayRoute(_Group, frozen=True, kw_only=True):
     tls: Annotated[TlsMode | None, Meta(description="as `tls`; absent, as that")] = None
     verify: Annotated[bool, Meta(description="as `relay.verify`")] = True
     ca_file: Annotated[str, Meta(description="as `relay.ca_file`")] = ""
+    implicit_tls: Annotated[bool, Meta(description="as `relay.implicit_tls`")] = False
 
 
 class SiteLimit(_Group, frozen=True, kw_only=True):
@@ -170,6 +186,7 @@ class Settings(_Group, frozen=True, kw_only=True):
     history: Annotated[Duration, Meta(description="how long final mails can still be shown")] = Duration(days=30)
     delivery: Delivery = Delivery()
     relay: Relay = Relay()
+    fallback: Fallback = Fallback()
     identity: Identity = Identity()
     sending: Sending = Sending()
     retry: Retry = Retry()

@@ -34,6 +34,7 @@ def _usual(settings: Settings) -> RelayRoute:
         tls=settings.tls,
         verify=relay.verify,
         ca_file=relay.ca_file,
+        implicit_tls=relay.implicit_tls,
     )
 
 
@@ -42,7 +43,7 @@ def _route(site: str, relay: RelayRoute, revision: int) -> Route:
     # "[2001:db8::1]" is the address itself: nobody need look it up (RFC 6409: a relay's name is never an MX name).
     address = relay.host[1:-1] if relay.host[0] == "[" else ""
     host = Host(address, relay.port, (address,)) if address else Host(relay.host, relay.port)
-    return Route(site, (host,), relay.tls, relay.auth, revision, relay.verify, relay.ca_file)
+    return Route(site, (host,), relay.tls, relay.auth, revision, relay.verify, relay.ca_file, relay.implicit_tls)
 
 
 def _plain_site(relay: RelayRoute) -> str:
@@ -62,4 +63,4 @@ def _site_of(own: RelayRoute, settings: Settings) -> str:
 
 
 def _entered(relay: RelayRoute) -> tuple[object, ...]:
-    return relay.tls, relay.auth, relay.verify, relay.ca_file
+    return relay.tls, relay.auth, relay.verify, relay.ca_file, relay.implicit_tls

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from services.sender.broken_tls import BrokenTls
 from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
@@ -23,6 +24,7 @@ class Dialler:
     def __init__(self, settings: Settings) -> None:
         self._names = self._names_of(settings)
         self._of = settings
+        self._broken_tls = BrokenTls()
 
     def on_change(self, accepted: InForce) -> None:
         """Another HELO name, or other name servers to ask for it."""
@@ -33,7 +35,7 @@ class Dialler:
 
     async def connect(self, route: Route) -> Connection | Unreachable:
         """Open a connection to the first host of the route that can be used."""
-        return await connect(route, helo=self._names)
+        return await connect(route, helo=self._names, fallback=self._of.fallback, broken_tls=self._broken_tls)
 
     @staticmethod
     def _names_of(settings: Settings) -> HeloNames:

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from services.sender.auth import Login, read_login
+from services.sender.broken_tls import BrokenTls
 from services.sender.envelope import OutgoingMail
 from services.sender.helo import HeloNames
 from services.sender.link import Link, why
@@ -23,6 +24,7 @@ from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
 from shared.contracts import Host, Route, TlsMode
 from shared.outcomes import Bounced, Deferred
+from shared.settings import Fallback
 from shared.smtp_reply import Reply, own_verdict
 
 _GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
@@ -38,8 +40,9 @@ class Connection:
     """A session that is open: mails go in by `submit`, what became of them comes out of `results`."""
 
     def __init__(self, target: Target, link: Link, client: SmtpClient) -> None:
+        self.target = target
         self.host = str(target)  # "mx1.example.net [192.0.2.1]:25"
-        self.tls = link.tls  # "TLSv1.3", or "" for plaintext
+        self.channel = link.channel
         self._loop = asyncio.get_running_loop()
         self.opened_at = time.monotonic()
         self._link = link
@@ -117,9 +120,18 @@ class Connection:
 
 
 async def connect(
-    route: Route, *, helo: HeloNames, timeouts: Timeouts | None = None, pipelining: bool = True
+    route: Route,
+    *,
+    helo: HeloNames,
+    timeouts: Timeouts | None = None,
+    pipelining: bool = True,
+    fallback: Fallback | None = None,
+    broken_tls: BrokenTls | None = None,
 ) -> Connection | Unreachable:
-    """Open a session with the first host of the route that can be used, and say why if there is none."""
+    """Open a session with the first host of the route that can be used, and say why if there is none.
+
+    `broken_tls` remembers from one call to the next.
+    """
     policy = policy_of(route)
     login = await read_login(route.credentials) if route.credentials is not None else None
     if isinstance(login, Reply):
@@ -130,7 +142,7 @@ async def connect(
         reply = own_verdict(451, "4.7.5", f"the certificates in {policy.ca_file} can not be used: {why(error)}")
         return Unreachable(Deferred(reply))
     dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), pipelining)
-    return await dialler.search(policy)
+    return await dialler.search(policy, fallback or Fallback(), broken_tls or BrokenTls())
 
 
 class _Dialler:
@@ -151,31 +163,44 @@ class _Dialler:
         self._helo = helo
         self._timeouts = timeouts
         self._pipelining = pipelining
+        self._failures: list[Failure] = []
 
-    async def search(self, policy: TlsPolicy) -> Connection | Unreachable:
+    async def search(self, policy: TlsPolicy, fallback: Fallback, broken_tls: BrokenTls) -> Connection | Unreachable:
         """Try the targets in order; where TLS can be done without, plaintext comes after all of them."""
-        targets, troubles = await _find_targets(self._route.hosts, self._timeouts.connect)
-        failures: list[Failure] = []
-        found = await self._try(choose(targets), policy, failures)
-        insecure = [failure for failure in failures if failure.stage is Stage.TLS]
-        if found is None and insecure and policy.mode is TlsMode.ENABLE:
-            failures = [failure for failure in failures if failure.stage is not Stage.TLS]
-            for failure in insecure:
-                _log_fallback(failure)
-            found = await self._try([failure.target for failure in insecure], plaintext(policy), failures)
-        if found is not None:
-            return found
-        if not failures and troubles:
+        found, troubles = await _find_targets(self._route.hosts, self._timeouts.connect)
+        targets, now = choose(found), time.monotonic()
+        optional = policy.mode is TlsMode.ENABLE
+        known = [target for target in targets if optional and broken_tls.has(target, now, fallback.remember)]
+        connection = await self._try([target for target in targets if target not in known], policy)
+        if connection is None and optional and not any(failure.ends_the_search for failure in self._failures):
+            given_up = self._drop_tls_failures(fallback)
+            insecure = [target for target in targets if target in known or target in given_up]
+            connection = await self._try(insecure, plaintext(policy))
+            if connection is not None and given_up.get(connection.target) is Stage.TLS:
+                broken_tls.note(connection.target, now)
+        if connection is not None:
+            return connection
+        if not self._failures and troubles:
             return Unreachable(Deferred(troubles[-1]))
-        tried = {failure.target.host for failure in failures}
-        return Unreachable(verdict(failures, all(host.name in tried for host in self._route.hosts)))
+        tried = {failure.target.host for failure in self._failures}
+        return Unreachable(verdict(self._failures, all(host.name in tried for host in self._route.hosts)))
 
-    async def _try(self, targets: Sequence[Target], policy: TlsPolicy, failures: list[Failure]) -> Connection | None:
+    def _drop_tls_failures(self, fallback: Fallback) -> dict[Target, Stage]:
+        """Those failures that plaintext may make good are failures no more."""
+        stages = {Stage.TLS} if fallback.starttls_454 == "defer" else {Stage.TLS, Stage.TLS_LATER}
+        dropped = [failure for failure in self._failures if failure.stage in stages]
+        for failure in dropped:
+            self._failures.remove(failure)
+            _log_fallback(failure)
+        return {failure.target: failure.stage for failure in dropped}
+
+    async def _try(self, targets: Sequence[Target], policy: TlsPolicy) -> Connection | None:
         for target in targets:
             opened = await self._open(target, policy)
             if isinstance(opened, Connection):
+                _log_connection(opened)
                 return opened
-            failures.append(opened)
+            self._failures.append(opened)
             if opened.ends_the_search:
                 return None
         return None
@@ -202,7 +227,7 @@ class _Dialler:
             beware_of_loops=self._route.site.startswith("mx:"),
         )
         parser = ReplyParser()
-        opened = await link.converse(opening_of(introduction, self._timeouts, parser), self._context)
+        opened = await link.converse(opening_of(introduction, self._timeouts, parser), policy, self._context)
         if isinstance(opened, NotOpened):
             return Failure(target, opened.stage, opened.reply)
         client = SmtpClient(str(target), opened.offered, self._timeouts, parser, self._pipelining)
@@ -234,3 +259,9 @@ def _log_fallback(failure: Failure) -> None:
     structlog.get_logger().warning(
         "tls_failed", host=str(failure.target), reason=failure.reply.text, next="try_plaintext"
     )
+
+
+def _log_connection(connection: Connection) -> None:
+    channel = connection.channel
+    told = {"tls": channel.tls, "cipher": channel.cipher, "certificate": channel.certificate}
+    structlog.get_logger().info("connected", host=connection.host, **(told if channel.secured else {"tls": "none"}))

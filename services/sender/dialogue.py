@@ -2,6 +2,8 @@
 
 import msgspec
 
+from services.sender.channel import Channel
+
 
 class Say(msgspec.Struct, frozen=True):
     """Send a line (b"": nothing) and wait for one reply."""
@@ -15,8 +17,10 @@ class Say(msgspec.Struct, frozen=True):
         return f"Say({self.name})"
 
 
-class Handshake(msgspec.Struct, frozen=True):
-    """Negotiate TLS; nothing may come from the server before."""
+class Handshake(msgspec.Struct):
+    """Negotiate TLS; nothing may come from the server before. The machine puts in what has come of it."""
+
+    channel: Channel = Channel()
 
 
 Step = Say | Handshake

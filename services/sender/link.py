@@ -8,8 +8,10 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol, cast
 
+from services.sender.channel import Channel, channel_of
 from services.sender.opening import NotOpened, Opened, Opening
 from services.sender.timeouts import Timeouts
+from services.sender.tls import TlsPolicy
 
 _MOST_UNREAD = 64  # pieces, of which a greeting has one: a server that says more before it is listened to is none
 
@@ -40,12 +42,12 @@ class Link(asyncio.Protocol):
     """The asyncio end of one connection."""
 
     def __init__(self, host: str, timeouts: Timeouts) -> None:
-        """`host` is the name for SNI and for the certificate, where one is checked."""
+        """`host` is the name for SNI and for the certificate."""
         self.gone = asyncio.Event()  # the socket is closed
-        self.tls = ""  # "TLSv1.3", or "" for plaintext
+        self.channel = Channel()
         self.local_address = ""
         self._loop = asyncio.get_running_loop()
-        self._host = host
+        self._host = host.strip("[]").rstrip(".")
         self._timeouts = timeouts
         self._transport: asyncio.Transport | None = None
         self._machine: Machine | None = None
@@ -84,14 +86,14 @@ class Link(asyncio.Protocol):
                 self._set_timer(machine.deadline)
         self._changed()
 
-    async def converse(self, opening: Opening, context: ssl.SSLContext) -> Opened | NotOpened:
-        """Carry out the opening of a session."""
+    async def converse(self, opening: Opening, policy: TlsPolicy, context: ssl.SSLContext) -> Opened | NotOpened:
+        """Carry out the opening of a session; `context` is the policy's."""
         news = asyncio.Event()
         opening.start(self._loop.time())
         self.work_with(opening, news.set)
         while opening.result is None:
             if opening.wants_handshake:
-                await self._secure(opening, context)
+                await self._secure(opening, policy, context)
             else:
                 news.clear()
                 await news.wait()
@@ -137,7 +139,7 @@ class Link(asyncio.Protocol):
 
     # --
 
-    async def _secure(self, opening: Opening, context: ssl.SSLContext) -> None:
+    async def _secure(self, opening: Opening, policy: TlsPolicy, context: ssl.SSLContext) -> None:
         assert self._transport is not None
         self._early = []
         try:
@@ -148,7 +150,7 @@ class Link(asyncio.Protocol):
                 self,
                 context,
                 # Python sends no SNI for an address, and compares it to the addresses in the certificate.
-                server_hostname=self._host.strip("[]").rstrip("."),
+                server_hostname=self._host,
                 ssl_handshake_timeout=self._timeouts.handshake.total_seconds(),
                 ssl_shutdown_timeout=self._timeouts.quit.total_seconds(),
             )
@@ -157,8 +159,8 @@ class Link(asyncio.Protocol):
         else:
             assert secured is not None  # typeshed knows transports that can not be secured; a socket's can
             self._transport = secured
-            self.tls = str(secured.get_extra_info("ssl_object").version())
-            opening.secured(self._loop.time())
+            self.channel = channel_of(secured.get_extra_info("ssl_object"), policy, self._host)
+            opening.secured(self._loop.time(), self.channel)
         early, self._early = b"".join(self._early), None
         if early and not opening.closed:
             opening.feed(early, self._loop.time())

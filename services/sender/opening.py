@@ -7,6 +7,7 @@ from math import inf
 import msgspec
 
 from services.sender.auth import Login, sign_in
+from services.sender.channel import Channel
 from services.sender.dialogue import Handshake, Say, Step
 from services.sender.extensions import Extensions, read_extensions
 from services.sender.reply_parser import BadReply, ReplyParser
@@ -23,6 +24,7 @@ class Stage(enum.Enum):
     GREETING = "greeting"
     HELLO = "hello"
     TLS = "tls"
+    TLS_LATER = "tls later"  # 454 to STARTTLS: "not available due to temporary reason"
     AUTH = "auth"
     LOOP = "loop"  # the server says it is us
 
@@ -60,21 +62,20 @@ def opening_of(introduction: Introduction, timeouts: Timeouts, parser: ReplyPars
 
 def _open_session(introduction: Introduction, timeouts: Timeouts) -> _Dialogue:
     """The dialogue from the greeting to the first MAIL."""
-    secured = introduction.implicit_tls
-    if secured:
-        yield Handshake()
+    channel = Channel()
+    if introduction.implicit_tls:
+        channel = yield from _handshake()
     greeting = yield Say(b"", "the greeting", timeouts.greeting.total_seconds())
     if greeting.code >= 300:
         return NotOpened(Stage.GREETING, greeting)
     offered = yield from _hello(introduction.helo, timeouts)
-    if isinstance(offered, Extensions) and introduction.policy.mode is not TlsMode.NONE and not secured:
-        refusal = yield from _start_tls(offered, introduction.policy, timeouts)
-        secured = refusal is None
-        if refusal is None:
-            # RFC 3207 section 4.2: what was offered before may be an attacker's, so it is forgotten.
-            offered = yield from _hello(introduction.helo, timeouts)
-        elif introduction.policy.mode is TlsMode.REQUIRE or refusal.reply.code == 421:
+    if isinstance(offered, Extensions) and not introduction.implicit_tls and _wants_tls(introduction.policy, offered):
+        refusal = yield from _start_tls(offered, timeouts)
+        if refusal is not None:
             return refusal
+        channel = yield from _handshake()
+        # RFC 3207 section 4.2: what was offered before may be an attacker's, so it is forgotten.
+        offered = yield from _hello(introduction.helo, timeouts)
     if isinstance(offered, NotOpened):
         return offered
     if introduction.beware_of_loops and offered.server.lower() == introduction.helo.lower():
@@ -82,7 +83,7 @@ def _open_session(introduction: Introduction, timeouts: Timeouts) -> _Dialogue:
         text = f"the server introduces itself by our own name, {introduction.helo}: mail would go round in circles"
         return NotOpened(Stage.LOOP, own_verdict(554, "5.4.6", text))
     if introduction.login is not None:
-        reply = yield from sign_in(introduction.login, offered.auth, secured, timeouts.auth.total_seconds())
+        reply = yield from sign_in(introduction.login, offered.auth, channel.secured, timeouts.auth.total_seconds())
         if reply.code >= 300:
             return NotOpened(Stage.AUTH, reply)
     return Opened(offered)
@@ -100,18 +101,28 @@ def _hello(helo: str, timeouts: Timeouts) -> Generator[Step, Reply, Extensions |
     return NotOpened(Stage.HELLO, reply)
 
 
-def _start_tls(offered: Extensions, policy: TlsPolicy, timeouts: Timeouts) -> Generator[Step, Reply, NotOpened | None]:
-    """None when the connection is secured, else why not; but for a 421, it can be used in plaintext then."""
+def _wants_tls(policy: TlsPolicy, offered: Extensions) -> bool:
+    return policy.mode is TlsMode.REQUIRE or (policy.mode is TlsMode.ENABLE and offered.starttls)
+
+
+def _start_tls(offered: Extensions, timeouts: Timeouts) -> Generator[Step, Reply, NotOpened | None]:
+    """None when the handshake may begin. A server that says no gets its mail, if at all, over a new connection:
+    another host may have TLS, and comes first."""
     if not offered.starttls:
         return NotOpened(Stage.TLS, own_verdict(451, "4.7.4", "TLS is required, and the server does not offer it"))
     reply = yield Say(b"STARTTLS\r\n", "STARTTLS", timeouts.hello.total_seconds())
+    if reply.code < 300:
+        return None
     if reply.code == 421:
         return NotOpened(Stage.TLS, reply)
-    if reply.code >= 300:
-        text = f"TLS is required, and the server answered STARTTLS with: {reply}"
-        return NotOpened(Stage.TLS, own_verdict(451, "4.7.4", text))
-    yield Handshake()
-    return None
+    text = f"no TLS: the server answered STARTTLS with: {reply}"
+    return NotOpened(Stage.TLS_LATER if reply.code == 454 else Stage.TLS, own_verdict(451, "4.7.4", text))
+
+
+def _handshake() -> Generator[Step, Reply, Channel]:
+    handshake = Handshake()
+    yield handshake
+    return handshake.channel
 
 
 class Opening:
@@ -125,6 +136,7 @@ class Opening:
         self._parser = parser
         self._goodbye = Say(b"QUIT\r\n", "QUIT", timeouts.quit.total_seconds())
         self._said = self._goodbye
+        self._handshake = Handshake()
         self._out = b""
         self._verdict: NotOpened | None = None  # the result, once the server has answered QUIT or does not
         self._unproven = False  # secured, but nothing has come through yet
@@ -163,10 +175,11 @@ class Opening:
         data, self._out = self._out, b""
         return b"" if self.closed else data
 
-    def secured(self, now: float) -> None:
+    def secured(self, now: float, channel: Channel) -> None:
         """The handshake is done."""
         self.wants_handshake = False
         self._unproven = True
+        self._handshake.channel = channel
         self._advance(own_verdict(220, "", "secured"))
         self.start(now)
 
@@ -209,6 +222,7 @@ class Opening:
 
     def _take_step(self, step: Step) -> None:
         if isinstance(step, Handshake):
+            self._handshake = step
             self.wants_handshake = True
         else:
             self._said = step

@@ -11,6 +11,11 @@ from shared.contracts import Route, TlsMode
 IMPLICIT_TLS_PORT = 465  # RFC 8314 section 3.3
 
 
+# Mode enable: what Python offers by itself leaves out servers whose keys or ciphers are old, and they would get their
+# mail in plaintext (RFC 7435 section 3: some protection is more than none).
+_OPPORTUNISTIC_CIPHERS = "DEFAULT:@SECLEVEL=1"
+
+
 class TlsPolicy(msgspec.Struct, frozen=True):
     """What a connection needs before mail goes over it.
 
@@ -22,6 +27,7 @@ class TlsPolicy(msgspec.Struct, frozen=True):
     mode: TlsMode
     verify: bool
     ca_file: str = ""  # authorities to trust instead of the system's
+    implicit: bool = False  # TLS comes before the greeting, on any port
 
 
 def policy_of(route: Route) -> TlsPolicy:
@@ -31,7 +37,7 @@ def policy_of(route: Route) -> TlsPolicy:
     unauthenticated DNS, and many hosts' certificates are for other names: to check them would only stop mail.
     """
     verify = route.tls is TlsMode.REQUIRE and route.site.startswith("relay:") and route.verify
-    return TlsPolicy(route.tls, verify, route.ca_file if verify else "")
+    return TlsPolicy(route.tls, verify, route.ca_file, route.implicit_tls)
 
 
 def plaintext(policy: TlsPolicy) -> TlsPolicy:
@@ -41,23 +47,31 @@ def plaintext(policy: TlsPolicy) -> TlsPolicy:
 
 def is_implicit(policy: TlsPolicy, port: int) -> bool:
     """Whether TLS comes first, before the server's greeting."""
-    return port == IMPLICIT_TLS_PORT and policy.mode is not TlsMode.NONE
+    return (policy.implicit or port == IMPLICIT_TLS_PORT) and policy.mode is not TlsMode.NONE
 
 
 def context_of(policy: TlsPolicy) -> ssl.SSLContext:
     """The context for a policy. Raises OSError when the file of authorities can not be used."""
+    if not policy.verify:
+        return _unverified(policy.mode is TlsMode.ENABLE)
     changed = os.stat(policy.ca_file).st_mtime_ns if policy.ca_file else 0
-    return _context(policy.verify, policy.ca_file, changed)
+    return _verified(policy.ca_file, changed)
 
 
 @lru_cache(maxsize=64)
-def _context(verify: bool, ca_file: str, changed: int) -> ssl.SSLContext:
+def _verified(ca_file: str, changed: int) -> ssl.SSLContext:
     """Made once, and anew when the file has changed: reading the system's authorities takes some 20 ms."""
-    if verify:
-        context = ssl.create_default_context(cafile=ca_file or None)
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
+    return context
+
+
+@lru_cache(maxsize=2)
+def _unverified(opportunistic: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if opportunistic:
+        context.set_ciphers(_OPPORTUNISTIC_CIPHERS)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
     return context

@@ -1,10 +1,14 @@
-"""What the integration tests of the command line share, and those of the mail store."""
+"""What the integration tests of the command line share, those of the mail store, and those of SMTP connections."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 
 from cli.node import PrivateNode
+from tests.support.certificates import Authority, Certificate
+from tests.support.connections import Run
 from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.store import OpenStore
@@ -33,3 +37,16 @@ def store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     opened.empty()
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a test on either event loop: the workers use the one, debuggers the other."""
+    runner: Run = request.param
+    return runner
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Certificate:
+    """That of a relay called localhost."""
+    return authority.issue("localhost")

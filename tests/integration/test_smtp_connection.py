@@ -3,36 +3,21 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog.testing
-import uvloop
 
-from services.sender.connection import Connection, Unreachable, connect
+from services.sender.connection import Connection, connect
 from services.sender.helo import HeloNames
-from services.sender.session_mails import MailResult
-from services.sender.timeouts import Timeouts
-from shared.contracts import Credentials, Host, Route, SecretReference, TlsMode
-from shared.outcomes import Outcome
-from tests.support.certificates import Authority, Certificate
+from shared.contracts import Host, Route, TlsMode
+from tests.support.connections import BYE, HELLO, SOON, all_results, at, opened, verdict
 from tests.support.dns import nsd
 from tests.support.ports import free_port
-from tests.support.postfix import PrivatePostfix, SmtpSink
+from tests.support.postfix import SmtpSink
 from tests.support.sinks import RecordingSink
 from tests.support.smtp_script import ScriptedServer, scripted
 from tests.support.transcript import CONTENT_LINES, in_words, mail, told
 
-NONE, ENABLE, REQUIRE = TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE
-HELLO = """
-S: 220 mx.example
-C: EHLO us.example
-S: 250-mx.example
-S: 250 PIPELINING
-"""
+NONE, ENABLE = TlsMode.NONE, TlsMode.ENABLE
 ENVELOPE = """
 C: MAIL FROM:<a@sender.example>
 C: RCPT TO:<b@mx.example>
@@ -43,58 +28,6 @@ S: 250 ok
 S: 250 ok
 S: 354 go
 """
-BYE = """
-C: QUIT
-S: 221 bye
-"""
-
-ON_465 = ("127.0.0.46", 465)  # an address of this machine's that nobody else uses
-
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a test on either event loop: the workers use the one, debuggers the other."""
-    runner: Run = request.param
-    return runner
-
-
-@pytest.fixture(scope="module")
-def certificate(authority: Authority) -> Certificate:
-    """That of a relay called localhost."""
-    return authority.issue("localhost")
-
-
-def at(*ports: int, name: str = "localhost", address: str = "127.0.0.1", **fields: Any) -> Route:
-    """A route to servers on these ports."""
-    hosts = tuple(Host(name, port, (address,)) for port in ports)
-    usual = {"site": "relay:localhost", "tls": NONE, "credentials": None, "revision": 1}
-    return Route(**{**usual, **fields, "hosts": hosts})
-
-
-async def opened(route: Route, **timeouts: timedelta) -> Connection:
-    connected = await reached(route, **timeouts)
-    assert isinstance(connected, Connection), connected
-    return connected
-
-
-async def reached(route: Route, **timeouts: timedelta) -> Connection | Unreachable:
-    return await connect(route, helo=HeloNames("us.example"), timeouts=Timeouts(**timeouts))
-
-
-async def verdict(route: Route, **timeouts: timedelta) -> Outcome:
-    connected = await reached(route, **timeouts)
-    assert isinstance(connected, Unreachable)
-    return connected.outcome
-
-
-async def all_results(connection: Connection) -> list[MailResult]:
-    results: list[MailResult] = []
-    while connection.in_flight:
-        results += await connection.results()
-    return [*results, *await connection.results()]
-
 
 # -- mails over a connection
 
@@ -205,9 +138,6 @@ def test_large_mails_go_through_whole_while_replies_are_read(run, certificate, m
 
 
 # -- deadlines
-
-
-SOON = timedelta(milliseconds=60)
 
 
 @pytest.mark.parametrize(
@@ -383,248 +313,6 @@ def test_a_server_that_calls_itself_by_our_name_is_a_loop_in_direct_mode_only(ru
     run(scenario())
 
 
-# -- TLS
-
-OFFER = """
-S: 220 mx.example
-C: EHLO us.example
-S: 250-mx.example
-S: 250 STARTTLS
-"""
-SECURED = f"{OFFER}C: STARTTLS\nS: 220 go\nH: handshake\nC: EHLO us.example\nS: 250 mx.example"
-
-
-def test_none_never_negotiates_tls(run):  # item 120
-    async def scenario() -> None:
-        async with scripted(f"{OFFER}{BYE}") as mx:
-            connection = await opened(at(mx.port, tls=NONE))
-            assert connection.tls == ""
-            await connection.quit()
-
-    run(scenario())
-
-
-@pytest.mark.parametrize("mode", [ENABLE, REQUIRE])
-def test_tls_where_it_is_offered(run, certificate, authority, mode):
-    async def scenario() -> None:
-        async with scripted(f"{SECURED}{BYE}", certificate=certificate) as mx:
-            connection = await opened(at(mx.port, tls=mode, ca_file=str(authority.file)))
-            assert connection.tls == "TLSv1.3"
-            await connection.quit()
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    "dialogue",
-    [f"{HELLO}{BYE}", f"{OFFER}C: STARTTLS\nS: 454 4.7.0 not now{BYE}", f"{OFFER}C: STARTTLS\nS: 502 what?{BYE}"],
-)
-def test_without_tls_require_sends_nothing_and_enable_goes_on_in_plaintext(run, dialogue):  # items 121, 122
-    async def scenario() -> None:
-        async with scripted(dialogue, dialogue) as mx:
-            assert in_words(await verdict(at(mx.port, tls=REQUIRE))) == "deferred 451 4.7.4"
-            connection = await opened(at(mx.port, tls=ENABLE))
-            assert connection.tls == ""
-            await connection.quit()
-
-    run(scenario())
-
-
-BROKEN = [
-    f"{OFFER}C: STARTTLS\nS: 220 go\nC: ...\nS: no TLS record at all\nX: hangs up",
-    f"{OFFER}C: STARTTLS\nS: 220 go\nS: 250 injected\nW: waits",  # item 124
-    f"{OFFER}C: STARTTLS\nS: 220 go\nX: hangs up",
-    f"{OFFER}C: STARTTLS\nX: hangs up",
-    f"{OFFER}C: STARTTLS\nS: 220 go\nW: waits",
-]
-
-
-@pytest.mark.parametrize("broken", BROKEN)
-def test_a_failed_handshake_is_followed_by_a_new_connection_in_plaintext(run, broken):  # item 122
-    async def scenario() -> None:
-        async with scripted(broken, f"{OFFER}{ENVELOPE_ALONE}{BYE}") as mx:
-            with structlog.testing.capture_logs() as log:
-                connection = await opened(at(mx.port, tls=ENABLE), handshake=SOON)
-            assert connection.tls == ""
-            assert [(line["event"], line["next"]) for line in log] == [("tls_failed", "try_plaintext")]
-            connection.submit([mail(1)])
-            assert told(await all_results(connection)) == ["1: delivered 250 queued"]
-            await connection.quit()
-
-    run(scenario())
-
-
-ENVELOPE_ALONE = f"""
-C: MAIL FROM:<a@sender.example>
-S: 250 ok
-C: RCPT TO:<b@mx.example>
-S: 250 ok
-C: DATA
-S: 354 go
-{CONTENT_LINES}
-S: 250 queued
-"""
-
-
-@pytest.mark.parametrize("broken", BROKEN)
-def test_a_failed_handshake_sends_nothing_where_tls_is_required(run, broken):  # item 121
-    async def scenario() -> None:
-        async with scripted(broken) as mx:
-            outcome = in_words(await verdict(at(mx.port, tls=REQUIRE, verify=False), handshake=SOON))
-            assert outcome in ("deferred 451 4.7.5", "deferred 451 4.4.2")
-            assert b"MAIL" not in mx.heard[0]
-
-    run(scenario())
-
-
-def test_the_next_host_comes_before_plaintext(run, certificate):  # item 132
-    async def scenario() -> None:
-        async with scripted(BROKEN[0]) as first, scripted(f"{SECURED}{BYE}", certificate=certificate) as second:
-            connection = await opened(at(first.port, second.port, tls=ENABLE))
-            assert connection.host.endswith(f":{second.port}")
-            assert connection.tls
-            await connection.quit()
-            assert first.connections == 1
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("names", "expired", "site", "mode", "verify", "trusted", "says"),
-    [
-        (["localhost"], False, "relay:x", REQUIRE, True, True, ""),
-        (["localhost"], False, "relay:x", REQUIRE, True, False, "the server's certificate is refused"),
-        (["other.example"], False, "relay:x", REQUIRE, True, True, "Hostname mismatch"),
-        (["localhost"], True, "relay:x", REQUIRE, True, True, "certificate has expired"),
-        (["other.example"], True, "relay:x", REQUIRE, False, False, ""),
-        (["other.example"], True, "relay:x", ENABLE, True, False, ""),  # item 123
-        (["other.example"], True, "mx:localhost", REQUIRE, True, False, ""),
-    ],
-)
-def test_who_is_trusted(run, authority, tmp_path, names, expired, site, mode, verify, trusted, says):
-    authorities = authority.file if trusted else Authority(tmp_path).file
-
-    async def scenario(sink: RecordingSink) -> None:
-        connected = await reached(at(sink.port, site=site, tls=mode, verify=verify, ca_file=str(authorities)))
-        if says:
-            assert isinstance(connected, Unreachable)
-            assert in_words(connected.outcome) == "deferred 451 4.7.5"
-            assert says in connected.outcome.reply.text
-        else:
-            assert isinstance(connected, Connection)
-            assert connected.tls
-            await connected.quit()
-
-    with RecordingSink(certificate=authority.issue(*names, expired=expired)) as sink:
-        run(scenario(sink))
-
-
-@pytest.mark.parametrize(
-    ("name", "sni"), [("localhost", "localhost"), ("localhost.", "localhost"), ("127.0.0.1", None), ("[::1]", None)]
-)
-def test_the_servers_name_is_said_in_the_handshake_but_never_an_address(run, certificate, name, sni):  # item 129
-    async def scenario() -> None:
-        async with scripted(f"{SECURED}{BYE}", certificate=certificate) as mx:
-            await (await opened(at(mx.port, name=name, tls=ENABLE))).quit()
-            assert mx.sni == [sni]
-
-    run(scenario())
-
-
-def test_an_address_as_the_relays_name_is_looked_for_in_the_certificate(run, authority):  # item 129
-    async def scenario(sink: RecordingSink) -> None:
-        route = at(sink.port, name="127.0.0.1", tls=REQUIRE, ca_file=str(authority.file))
-        await (await opened(route)).quit()
-
-    with RecordingSink(certificate=authority.issue("127.0.0.1")) as sink:
-        run(scenario(sink))
-
-
-def test_authorities_that_can_not_be_read_defer(run, tmp_path):
-    async def scenario() -> None:
-        outcome = await verdict(at(1, tls=REQUIRE, ca_file=str(tmp_path / "none.pem")))
-        assert in_words(outcome) == "deferred 451 4.7.5"
-
-    run(scenario())
-
-
-@pytest.mark.parametrize("mode", [ENABLE, REQUIRE])
-def test_port_465_speaks_tls_at_once(run, certificate, authority, mode):  # item 130
-    async def scenario() -> None:
-        async with scripted(f"H: handshake{HELLO}{BYE}", certificate=certificate, address=ON_465) as mx:
-            connection = await opened(at(mx.port, address=mx.address, tls=mode, ca_file=str(authority.file)))
-            assert connection.tls
-            await connection.quit()
-
-    run(scenario())
-
-
-def test_port_465_speaks_plaintext_where_there_is_to_be_no_tls(run):  # item 120
-    async def scenario() -> None:
-        async with scripted(f"{HELLO}{BYE}", address=ON_465) as mx:
-            connection = await opened(at(mx.port, address=mx.address, tls=NONE))
-            await connection.quit()
-
-    run(scenario())
-
-
-def test_a_server_without_tls_on_port_465_gets_no_mail_where_tls_is_required(run):
-    async def scenario() -> None:
-        async with scripted("S: 220 mx.example\nW: waits", address=ON_465) as mx:
-            outcome = await verdict(at(mx.port, address=mx.address, tls=REQUIRE, verify=False))
-            assert in_words(outcome) == "deferred 451 4.7.5"
-            assert b"MAIL" not in mx.heard[0]
-
-    run(scenario())
-
-
-# -- signing in
-
-
-def credentials(tmp_path: Path, password: str, allow_plaintext: bool = False) -> Credentials:
-    file = tmp_path / "password"
-    file.write_text(password + "\n")
-    return Credentials(user="robot", password=SecretReference(file=str(file)), allow_plaintext=allow_plaintext)
-
-
-@pytest.mark.parametrize(
-    ("password", "allow_plaintext", "mode", "expected"),
-    [
-        ("s3cret", False, REQUIRE, "signed in"),
-        ("s3cret", False, ENABLE, "signed in"),
-        ("s3cret", True, NONE, "signed in"),
-        ("s3cret", False, NONE, "deferred 451 4.7.0"),  # item 133
-        ("wrong", False, REQUIRE, "deferred 535 5.7.8"),  # item 139
-    ],
-)
-def test_signing_in(run, certificate, authority, tmp_path, password, allow_plaintext, mode, expected):
-    login = credentials(tmp_path, password, allow_plaintext)
-
-    async def scenario(sink: RecordingSink) -> None:
-        connected = await reached(at(sink.port, tls=mode, credentials=login, ca_file=str(authority.file)))
-        if isinstance(connected, Unreachable):
-            assert in_words(connected.outcome).startswith(expected)
-            assert password not in repr(connected)  # item 142
-            return
-        assert expected == "signed in"
-        connected.submit([mail(1)])
-        assert "delivered" in told(await all_results(connected))[0]
-        await connected.quit()
-
-    with RecordingSink(certificate=certificate, users={"robot": "s3cret"}, auth_in_plaintext=True) as sink:
-        run(scenario(sink))
-
-
-def test_a_password_that_can_not_be_read_defers_without_a_connection(run, tmp_path):
-    login = Credentials(user="robot", password=SecretReference(file=str(tmp_path / "none")))
-
-    async def scenario() -> None:
-        outcome = await verdict(at(1, credentials=login))
-        assert in_words(outcome) == "deferred 451 4.7.0"
-
-    run(scenario())
-
-
 # -- HELO
 
 
@@ -668,38 +356,3 @@ def test_ten_thousand_mails_to_smtp_sink(run):
 
     with SmtpSink() as sink:
         run(scenario(sink.port))
-
-
-def test_mails_to_postfix_with_tls_and_a_password(certificate, authority, tmp_path):
-    async def scenario(postfix: PrivatePostfix) -> None:
-        login = credentials(tmp_path, "s3cret")
-        route = at(postfix.port, tls=REQUIRE, credentials=login, ca_file=str(authority.file))
-        connection = await opened(route)
-        mails = [
-            mail(1, "b@mx.example", "c@mx.example"),
-            mail(2, content=b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\n"),
-            mail(3, content="Subject: grüß\r\n\r\ngrüß\r\n".encode(), eight_bit=True, smtputf8=True),
-        ]
-        connection.submit(mails)
-        outcomes = told(await all_results(connection))
-        assert [line.split(" 250 ")[0] for line in outcomes] == [f"{number}: delivered" for number in (1, 2, 3)]
-        await connection.quit()
-
-    with PrivatePostfix(certificate=certificate, require_tls=True, users={"robot": "s3cret"}) as postfix:
-        uvloop.run(scenario(postfix))
-        received = postfix.wait_for(4)
-        assert sorted(each.recipient.split("@")[0] for each in received) == ["b", "b", "b", "c"]
-        [dots] = [each for each in received if each.mail["Subject"] == "dots"]
-        assert dots.content.replace(b"\r\n", b"\n").endswith(b"\n\n.\n..\n.x\n")
-
-
-def test_postfix_without_tls_or_with_a_wrong_password(certificate, tmp_path):
-    with PrivatePostfix(certificate=certificate, users={"robot": "s3cret"}) as postfix:
-
-        async def scenario() -> None:
-            route = at(postfix.port, tls=NONE, credentials=credentials(tmp_path, "s3cret"))
-            assert in_words(await verdict(route)) == "deferred 451 4.7.0"
-            route = at(postfix.port, tls=REQUIRE, credentials=credentials(tmp_path, "wrong"), verify=False)
-            assert in_words(await verdict(route)).startswith("deferred 535 5.7.8")
-
-        uvloop.run(scenario())

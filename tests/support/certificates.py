@@ -1,6 +1,8 @@
 """A certificate authority for TLS tests, and server certificates from it."""
 
 import ssl
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
@@ -18,12 +20,26 @@ class Certificate:
 
     certificate: Path
     key: Path
+    adjust: Callable[[ssl.SSLContext], object] = lambda context: None  # what the server does otherwise than usual
 
     def server_context(self) -> ssl.SSLContext:
         """What a Python server needs to speak TLS with it."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.adjust(context)
         context.load_cert_chain(self.certificate, self.key)
         return context
+
+
+def speaks_only(version: ssl.TLSVersion) -> Callable[[ssl.SSLContext], None]:
+    """Makes a server one of another time, with the ciphers of then."""
+
+    def adjust(context: ssl.SSLContext) -> None:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that they are of another time is why they are here
+            context.minimum_version = context.maximum_version = version
+
+    return adjust
 
 
 class Authority:
@@ -35,15 +51,21 @@ class Authority:
         self._name = _name("Pillarbox test authority")
         self.file = folder / "authority.pem"
         extension = x509.BasicConstraints(ca=True, path_length=0)
-        certificate = self._sign(self._name, self._key.public_key(), timedelta(days=1), [(extension, True)])
+        certificate = self._sign(self._name, self._key.public_key(), timedelta(days=1), [(extension, True)], self._key)
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *names: str, expired: bool = False) -> Certificate:
-        """A certificate for these host names and addresses, the first of them its common name."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(
+        self, *names: str, expired: bool = False, self_signed: bool = False, rsa_bits: int | None = None
+    ) -> Certificate:
+        """A certificate for these host names and addresses, the first of them its common name.
+
+        Its key is one of an elliptic curve unless `rsa_bits` are given.
+        """
+        key = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ec.generate_private_key(ec.SECP256R1())
+        signer = key if self_signed else self._key
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
         valid_for = timedelta(hours=-1) if expired else timedelta(days=1)
-        certificate = self._sign(_name(names[0]), key.public_key(), valid_for, [(alternatives, False)])
+        certificate = self._sign(_name(names[0]), key.public_key(), valid_for, [(alternatives, False)], signer)
         stem = f"{certificate.serial_number:x}"
         issued = Certificate(self._folder / f"{stem}.pem", self._folder / f"{stem}.key")
         issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -59,15 +81,16 @@ class Authority:
     def _sign(
         self,
         subject: x509.Name,
-        public_key: ec.EllipticCurvePublicKey,
+        public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         valid_for: timedelta,
         extensions: list[tuple[x509.ExtensionType, bool]],
+        signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._name)
+            .issuer_name(self._name if signer is self._key else subject)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
@@ -75,7 +98,7 @@ class Authority:
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
-        return builder.sign(self._key, hashes.SHA256())
+        return builder.sign(signer, hashes.SHA256())
 
 
 def _name(common_name: str) -> x509.Name:

@@ -101,6 +101,7 @@ def sites(first, second, **others):
         ({"auth": AUTH}, {"auth": {**AUTH, "user": "other"}}, False),
         ({"auth": AUTH}, {}, False),
         ({"tls": "require"}, {"tls": "none"}, False),
+        ({"implicit_tls": True}, {}, False),
         ({"tls": "enable"}, {}, True),  # what `tls` says anyway
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.sender.auth import Login, choose_mechanism
+from services.sender.channel import Channel
 from services.sender.extensions import Extensions
 from services.sender.opening import Introduction, NotOpened, Opened, Opening, Stage, opening_of
 from services.sender.reply_parser import ReplyParser
@@ -19,6 +20,7 @@ from tests.support.transcript import play, said
 NONE, ENABLE, REQUIRE = (TlsPolicy(mode, verify=False) for mode in (TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE))
 EHLO = "S: 220 mx.example ESMTP\nC: EHLO us.example\n"
 QUIT = "\nC: QUIT\nS: 221 bye"
+TLS_1_3 = Channel("TLSv1.3", "TLS_AES_256_GCM_SHA384", "valid")
 
 
 def opening(
@@ -33,7 +35,7 @@ def result(machine: Opening, transcript: str) -> str:
     for number, part in enumerate(transcript.split("\nH: done\n")):
         if number:
             assert machine.wants_handshake, "no handshake was due"
-            machine.secured(0.0)
+            machine.secured(0.0, TLS_1_3)
         play(machine, part or "\n")
     match machine.result:
         case Opened():
@@ -110,38 +112,67 @@ OFFERED = f"{EHLO}S: 250-mx.example\nS: 250 STARTTLS\n"
 SECURED = "C: STARTTLS\nS: 220 go\nH: done\nC: EHLO us.example\n"
 
 
+@pytest.mark.checklist(120)
+@pytest.mark.parametrize("offer", [OFFERED, f"{EHLO}S: 250-mx.example\nS: 250-SIZE 1\nS: 250 STARTTLS\n"])
+def test_mode_none_says_no_starttls(offer):
+    assert result(opening(NONE), offer) == "opened"
+
+
+@pytest.mark.checklist(125, 126)
+@pytest.mark.parametrize("policy", [ENABLE, REQUIRE])
+def test_starttls_goes_alone_and_ehlo_is_repeated_after_it(policy):
+    assert result(opening(policy), f"{OFFERED}{SECURED}S: 250 mx.example") == "opened"
+
+
+@pytest.mark.checklist(127)
+@pytest.mark.parametrize("policy", [ENABLE, REQUIRE])
+def test_starttls_offered_inside_tls_is_ignored(policy):
+    assert result(opening(policy), f"{OFFERED}{SECURED}S: 250-mx.example\nS: 250 STARTTLS") == "opened"
+
+
+@pytest.mark.checklist(121)
 @pytest.mark.parametrize(
-    ("policy", "transcript", "expected"),
+    ("transcript", "expected"),
     [
-        (NONE, OFFERED, "opened"),  # item 120
-        (ENABLE, f"{OFFERED}{SECURED}S: 250 mx.example", "opened"),  # item 125
-        (REQUIRE, f"{OFFERED}{SECURED}S: 250 mx.example", "opened"),
-        (ENABLE, f"{OFFERED}{SECURED}S: 250-mx.example\nS: 250 STARTTLS", "opened"),  # item 127
-        (ENABLE, f"{EHLO}S: 250 mx.example", "opened"),  # item 122
-        (ENABLE, f"{OFFERED}C: STARTTLS\nS: 454 4.7.0 not now", "opened"),
-        (ENABLE, f"{OFFERED}C: STARTTLS\nS: 502 what?", "opened"),
-        (REQUIRE, f"{EHLO}S: 250 mx.example{QUIT}", "tls: 451 4.7.4"),  # item 121
-        (REQUIRE, f"{EHLO}S: 502 what?\nC: HELO us.example\nS: 250 mx.example{QUIT}", "tls: 451 4.7.4"),
-        (REQUIRE, f"{OFFERED}C: STARTTLS\nS: 454 4.7.0 not now{QUIT}", "tls: 451 4.7.4"),
-        (REQUIRE, f"{OFFERED}C: STARTTLS\nS: 501 what?{QUIT}", "tls: 451 4.7.4"),
-        (ENABLE, f"{OFFERED}C: STARTTLS\nX: hangs up", "tls: 451 4.4.2"),
-        (ENABLE, f"{OFFERED}C: STARTTLS\nT: waits in vain", "tls: 451 4.4.2"),
-        (ENABLE, f"{OFFERED}C: STARTTLS\nS: 421 bye{QUIT}", "tls: 421"),
-        (ENABLE, f"{OFFERED}{SECURED}X: hangs up", "tls: 451 4.4.2"),  # with TLS 1.3, it may refuse us only then
-        (ENABLE, f"{OFFERED}{SECURED}S: 500 what?\nC: HELO us.example\nX: hangs up", "hello: 451 4.4.2"),
-        (ENABLE, f"{OFFERED}{SECURED}S: 500 what?\nC: HELO us.example\nS: 250 mx.example", "opened"),
+        (f"{EHLO}S: 250 mx.example{QUIT}", "tls: 451 4.7.4"),
+        (f"{EHLO}S: 502 what?\nC: HELO us.example\nS: 250 mx.example{QUIT}", "tls: 451 4.7.4"),
+        (f"{OFFERED}C: STARTTLS\nS: 454 4.7.0 not now{QUIT}", "tls later: 451 4.7.4"),
+        (f"{OFFERED}C: STARTTLS\nS: 501 what?{QUIT}", "tls: 451 4.7.4"),
+        (f"{OFFERED}C: STARTTLS\nS: 554 no{QUIT}", "tls: 451 4.7.4"),
     ],
 )
-def test_starttls(policy, transcript, expected):
-    assert result(opening(policy), transcript) == expected
+def test_mode_require_says_no_mail_without_tls(transcript, expected):
+    assert result(opening(REQUIRE), transcript) == expected
 
 
+@pytest.mark.checklist(122, 132)
+@pytest.mark.parametrize(
+    ("transcript", "expected"),
+    [
+        (f"{EHLO}S: 250 mx.example", "opened"),
+        # Another host may have TLS: what becomes of this one is decided when all were asked.
+        (f"{OFFERED}C: STARTTLS\nS: 454 4.7.0 not now{QUIT}", "tls later: 451 4.7.4"),
+        (f"{OFFERED}C: STARTTLS\nS: 502 what?{QUIT}", "tls: 451 4.7.4"),
+        (f"{OFFERED}C: STARTTLS\nX: hangs up", "tls: 451 4.4.2"),
+        (f"{OFFERED}C: STARTTLS\nT: waits in vain", "tls: 451 4.4.2"),
+        (f"{OFFERED}C: STARTTLS\nS: 421 bye{QUIT}", "tls: 421"),
+        (f"{OFFERED}{SECURED}X: hangs up", "tls: 451 4.4.2"),  # with TLS 1.3, it may refuse us only then
+        (f"{OFFERED}{SECURED}S: 500 what?\nC: HELO us.example\nX: hangs up", "hello: 451 4.4.2"),
+        (f"{OFFERED}{SECURED}S: 500 what?\nC: HELO us.example\nS: 250 mx.example", "opened"),
+    ],
+)
+def test_mode_enable_goes_on_in_plaintext_only_where_no_tls_is_offered(transcript, expected):
+    assert result(opening(ENABLE), transcript) == expected
+
+
+@pytest.mark.checklist(124)
 @pytest.mark.parametrize("injected", ["S: 220 go\nS: 250 injected", "S: 220 go\n\nS: 250 injected"])
 @pytest.mark.parametrize("policy", [ENABLE, REQUIRE])
-def test_what_comes_between_starttls_and_the_handshake_closes_the_connection(policy, injected):  # item 124
+def test_what_comes_between_starttls_and_the_handshake_closes_the_connection(policy, injected):
     assert result(opening(policy), f"{OFFERED}C: STARTTLS\n{injected}") == "tls: 451 4.7.5"
 
 
+@pytest.mark.checklist(124)
 @pytest.mark.parametrize("injected", [b"220 go\r\n2", b"220 go\r\n\x16\x03\x03"])
 def test_a_single_octet_is_enough(injected):
     machine = opening(ENABLE)
@@ -150,14 +181,16 @@ def test_a_single_octet_is_enough(injected):
     assert machine.closed
 
 
-def test_what_was_offered_before_tls_is_forgotten():  # item 125
+@pytest.mark.checklist(125)
+def test_what_was_offered_before_tls_is_forgotten():
     machine = opening(ENABLE)
     before = f"{EHLO}S: 250-mx.example\nS: 250-SIZE 1\nS: 250-AUTH PLAIN\nS: 250 STARTTLS\n"
     assert result(machine, f"{before}{SECURED}S: 250 mx.example") == "opened"
     assert machine.result == Opened(Extensions(server="mx.example"))
 
 
-def test_implicit_tls_comes_before_the_greeting():  # item 130
+@pytest.mark.checklist(130)
+def test_implicit_tls_comes_before_the_greeting():
     machine = opening(REQUIRE, implicit_tls=True)
     assert result(machine, f"\nH: done\n{EHLO}S: 250-mx.example\nS: 250 STARTTLS") == "opened"
 
@@ -279,7 +312,7 @@ def test_each_step_has_its_own_time():  # items 80, 88
     said(machine)
     machine.feed(b"220 go\r\n", 50)
     assert machine.deadline == float("inf")  # the handshake has a limit of the driver's
-    machine.secured(60)
+    machine.secured(60, TLS_1_3)
     said(machine)
     assert machine.deadline == 60 + 300
     machine.feed(b"250-mx.example\r\n250 AUTH PLAIN\r\n", 70)
@@ -306,7 +339,7 @@ def test_random_octets_neither_hang_nor_crash(policy, login, pieces):
     machine = opening(policy, login)
     for piece in pieces:
         if piece == HANDSHAKE and machine.wants_handshake:
-            machine.secured(0.0)
+            machine.secured(0.0, TLS_1_3)
         elif not machine.closed:
             machine.feed(piece, 0.0)
             said(machine)

@@ -1,4 +1,4 @@
-"""What each mode asks of a connection. Items are those of the outbound SMTP checklist, section J."""
+"""What each mode asks of a connection."""
 
 import ssl
 
@@ -16,7 +16,7 @@ NONE, ENABLE, REQUIRE = TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE
     [
         (RELAY, REQUIRE, True, True),
         (RELAY, REQUIRE, False, False),
-        (RELAY, ENABLE, True, False),  # item 123
+        (RELAY, ENABLE, True, False),
         (RELAY, NONE, True, False),
         (MX, REQUIRE, True, False),
         (MX, ENABLE, True, False),
@@ -24,26 +24,54 @@ NONE, ENABLE, REQUIRE = TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE
 )
 def test_only_a_relay_that_must_be_secure_is_verified(site, mode, verify, verified):
     policy = policy_of(Route(site, (Host("mail.example", 25),), mode, None, 1, verify, "/ca.pem"))
-    assert policy == TlsPolicy(mode, verified, "/ca.pem" if verified else "")
+    assert policy == TlsPolicy(mode, verified, "/ca.pem")
 
 
+@pytest.mark.checklist(130)
 @pytest.mark.parametrize(
-    ("mode", "port", "implicit"),
-    [(NONE, 465, False), (ENABLE, 465, True), (REQUIRE, 465, True), (ENABLE, 25, False), (REQUIRE, 587, False)],
+    ("mode", "port", "set_so", "implicit"),
+    [
+        (NONE, 465, False, False),
+        (ENABLE, 465, False, True),
+        (REQUIRE, 465, False, True),
+        (ENABLE, 25, False, False),
+        (REQUIRE, 587, False, False),
+        (ENABLE, 2465, True, True),
+        (REQUIRE, 2465, True, True),
+        (NONE, 2465, True, False),
+    ],
 )
-def test_port_465_speaks_tls_at_once_unless_there_is_none(mode, port, implicit):  # item 130
-    assert is_implicit(TlsPolicy(mode, verify=False), port) is implicit
+def test_port_465_or_one_set_so_speaks_tls_at_once_unless_there_is_none(mode, port, set_so, implicit):
+    route = Route(RELAY, (Host("mail.example", port),), mode, None, 1, implicit_tls=set_so)
+    assert is_implicit(policy_of(route), port) is implicit
 
 
 def test_the_fallback_is_plaintext():
     assert plaintext(TlsPolicy(ENABLE, verify=False)).mode is NONE
 
 
-@pytest.mark.parametrize(("verify", "mode", "names"), [(True, ssl.CERT_REQUIRED, True), (False, ssl.CERT_NONE, False)])
-def test_contexts(verify, mode, names):  # item 128
-    context = context_of(TlsPolicy(REQUIRE, verify))
+@pytest.mark.checklist(128)
+@pytest.mark.parametrize(
+    ("policy", "mode", "names"),
+    [
+        (TlsPolicy(REQUIRE, verify=True), ssl.CERT_REQUIRED, True),
+        (TlsPolicy(REQUIRE, verify=False), ssl.CERT_NONE, False),
+        (TlsPolicy(ENABLE, verify=False), ssl.CERT_NONE, False),
+    ],
+)
+def test_every_context_takes_tls_1_2_and_above(policy, mode, names):
+    context = context_of(policy)
     assert (context.verify_mode, context.check_hostname) == (mode, names)
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_only_where_plaintext_would_be_the_other_choice_are_weak_ciphers_taken():
+    weak = "AES128-SHA"  # no forward secrecy
+    taken = {
+        mode: weak in {cipher["name"] for cipher in context_of(TlsPolicy(mode, verify=False)).get_ciphers()}
+        for mode in (ENABLE, REQUIRE)
+    }
+    assert taken == {ENABLE: True, REQUIRE: False}
 
 
 def test_authorities_that_are_not_there_are_an_error(tmp_path):
