@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, demo, mails, replace, send, settings, setup, up, watch
+from cli import dead, demo, mails, replace, send, settings, setup, sites, up, watch
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -33,6 +33,9 @@ def build() -> typer.Typer:
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
     )(watch.watch)
+    app.command("sites", rich_help_panel=_OPERATING, epilog=ending("pillarbox sites", "pillarbox sites --json"))(
+        sites.list_sites
+    )
     return app
 
 

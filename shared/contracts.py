@@ -221,7 +221,11 @@ class ShowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     history: Annotated[int, Meta(ge=0, le=1000)] = 0
 
 
-Command = Retract | Release | Replace | Show | ListMails | Stats | ShowSettings
+class ListSites(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="sites"):
+    """List the sites that are out of reach or paused."""
+
+
+Command = Retract | Release | Replace | Show | ListMails | Stats | ShowSettings | ListSites
 
 StateName = Literal["held", "releasing", "released", "claimed", "deferred", "delivered", "bounced", "retracted"]
 
@@ -386,6 +390,27 @@ class SettingsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag=
     next_revision: int  # that the next document will get, if nobody else's comes first
 
 
+class SiteLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One site that is down: no mail goes to it but for a probe."""
+
+    site: str  # "mx:mx1.example.net,mx2.example.net" or "relay:mail.example:587"
+    since: datetime
+    next_probe: datetime | None  # then one connection is tried
+    failures: int  # probes in vain, one after another
+    waiting: int  # recipients
+    host: str = ""
+    code: int = 0
+    enhanced: str = ""
+    reply: str = ""  # the last, or our own words
+    prober: str = ""  # the sender that is trying now
+
+
+class SitesAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="sites"):
+    """The first thousand, down for longest first."""
+
+    sites: list[SiteLine]
+
+
 class Refusal(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refused"):
     """The command was not understood or not allowed; nothing was done."""
 
@@ -394,7 +419,15 @@ class Refusal(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refuse
 
 
 Answer = (
-    RetractAnswer | ReleaseAnswer | ReplaceAnswer | ShowAnswer | ListAnswer | StatsAnswer | SettingsAnswer | Refusal
+    RetractAnswer
+    | ReleaseAnswer
+    | ReplaceAnswer
+    | ShowAnswer
+    | ListAnswer
+    | StatsAnswer
+    | SettingsAnswer
+    | SitesAnswer
+    | Refusal
 )
 
 # ---------------------------------------------------------------------------------------------------------

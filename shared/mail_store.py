@@ -110,6 +110,7 @@ recipients = sa.Table(
     sa.Column("enhanced", sa.Text, nullable=False, server_default=""),
     sa.Column("reply", sa.Text, nullable=False, server_default=""),
     sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("site", sa.Text),  # that kept it from being sent, since its last attempt
     # A number is never given again: the work message of a replaced recipient would claim its successor, and the new
     # content would go to the former address.
     sqlite_autoincrement=True,
@@ -122,12 +123,44 @@ sa.Index(
     postgresql_where=recipients.c.wake.is_not(None),
 )
 
+# Who waits for a site; mail that gets through is not in it.
+sa.Index(
+    "recipients_site",
+    recipients.c.site,
+    recipients.c.state,
+    recipients.c.no,
+    sqlite_where=recipients.c.site.is_not(None),
+    postgresql_where=recipients.c.site.is_not(None),
+)
+
 contents = sa.Table(
     "contents",
     metadata,
     sa.Column("mail", _Number, primary_key=True, autoincrement=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
+
+# What is known of a site as a whole (`shared.sites`).
+sites = sa.Table(
+    "sites",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("worked", Instant),  # when a sender last found it working
+    sa.Column("failures", sa.Integer, nullable=False),  # probes in vain, one after another
+    sa.Column("until", Instant),  # down: no connection before
+    sa.Column("revision", sa.Integer, nullable=False),  # settings under which it failed
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("code", sa.SmallInteger, nullable=False),
+    sa.Column("enhanced", sa.Text, nullable=False),
+    sa.Column("reply", sa.Text, nullable=False),
+    sa.Column("prober", sa.Text, nullable=False),  # the sender that alone may connect, "" for none
+    sa.Column("lease_end", Instant),  # until then
+    sa.Column("called", Instant),  # when the scheduler let a mail out for the next probe
+    sa.Column("lets_go", sa.Boolean, nullable=False),  # mail that waited for it is being released
+)
+sa.Index("sites_state", sites.c.state)
 
 # What the rows above no longer show: earlier attempts, and what operators did.
 history = sa.Table(

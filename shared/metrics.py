@@ -18,6 +18,7 @@ NOT_CLAIMED = Counter(
     "pillarbox_mails_not_claimed_total", "Mails found retracted, replaced or taken", registry=REGISTRY
 )
 CONNECTIONS = Gauge("pillarbox_smtp_connections", "SMTP connections that are open", registry=REGISTRY)
+SITES_DOWN = Gauge("pillarbox_sites_down", "Sites that are out of reach or paused", registry=REGISTRY)
 REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
 TRANSACTION = Histogram(
     "pillarbox_store_transaction_seconds", "Time of a store transaction", ["what"], registry=REGISTRY

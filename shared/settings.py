@@ -121,6 +121,22 @@ class Retry(_Group, frozen=True, kw_only=True):
         Duration(minutes=80),
         Duration(minutes=150),
     )
+    probe_schedule: Annotated[
+        tuple[Duration, ...],
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="the pauses of a site that is out of reach or has answered 421, one after another; then one "
+            "connection is tried for all its mail",
+        ),
+    ] = (
+        Duration(minutes=1),
+        Duration(minutes=2),
+        Duration(minutes=4),
+        Duration(minutes=8),
+        Duration(minutes=15),
+        Duration(minutes=30),  # RFC 5321 section 4.5.4.1: not oftener in the long run
+    )
     jitter: Annotated[
         float, Meta(ge=0, le=0.5, description="each wait is longer or shorter by up to this share of it")
     ] = 0.2

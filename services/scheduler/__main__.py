@@ -10,6 +10,7 @@ from services.scheduler.intake import Intake
 from services.scheduler.outcome_desk import OutcomeDesk
 from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
+from services.scheduler.sites import SiteDesk
 from shared.broker import Broker
 from shared.environment import Environment
 from shared.mail_store import StoreThread, create_tables
@@ -45,6 +46,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             control.loop(broker.consume(CONTROL, 10)),
             releaser.release_loop(),
             releaser.mark_loop(),
+            SiteDesk(thread, feed, alarm).loop(),
             housekeeper.sweep_loop(),
             housekeeper.purge_loop(),
             keeper.note_loop(announcer),

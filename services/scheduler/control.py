@@ -6,7 +6,7 @@ from typing import TypeVar, assert_never
 import msgspec
 import structlog
 
-from services.scheduler import inquiry, recall
+from services.scheduler import inquiry, recall, sites
 from services.scheduler.admission import check_batch, check_id, draft, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
@@ -23,6 +23,7 @@ from shared.contracts import (
     Command,
     ListAnswer,
     ListMails,
+    ListSites,
     Refusal,
     Release,
     ReleaseAnswer,
@@ -38,6 +39,7 @@ from shared.contracts import (
     Show,
     ShowAnswer,
     ShowSettings,
+    SitesAnswer,
     Stats,
     StatsAnswer,
 )
@@ -125,6 +127,8 @@ class ControlDesk:
                 return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision)
             case ShowSettings():
                 return await self._settings(command)
+            case ListSites():
+                return SitesAnswer(sites=await self._thread.run(sites.list_down))
             case never:
                 assert_never(never)
 

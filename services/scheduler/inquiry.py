@@ -1,6 +1,6 @@
 """Where is my mail? Functions of an open transaction that read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from shared.contracts import (
     Story,
 )
 from shared.mail_store import State, contents, history, insert_missing, mails, recipients, settings_history
+from shared.sites import Site, SiteState, read_sites
 
 
 def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
@@ -25,6 +26,7 @@ def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
     if row is None:
         return None
     of = connection.execute(sa.select(recipients).where(recipients.c.mail == row.no).order_by(recipients.c.no)).all()
+    down = read_sites(connection, {each.site for each in of if each.site})
     earlier = connection.execute(sa.select(history).where(history.c.mail == row.no).order_by(history.c.no)).all()
     return Story(
         id=row.id,
@@ -36,14 +38,14 @@ def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
         submitted_by=row.submitted_by,
         admitted=row.admitted,
         give_up=row.give_up,
-        recipients=[_recipient_state(each) for each in of],
-        waits=[sentence for each in of if (sentence := why_it_waits(each, row.held_by, now))],
+        recipients=[_recipient_state(each, down) for each in of],
+        waits=[sentence for each in of if (sentence := why_it_waits(each, row.held_by, now, down))],
         steps=_steps(row, of, earlier),
     )
 
 
-def why_it_waits(recipient: Any, held_by: str, now: datetime) -> str:
-    """A sentence that says what a recipient's copy waits for; "" for a final one."""
+def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str, Site]) -> str:
+    """A sentence that says what a recipient's copy waits for; "" for a final one. `known` has the sites waited for."""
     until = f"until {_when(recipient.wake)}" if recipient.wake else ""
     match State(recipient.state):
         case State.HELD:
@@ -56,6 +58,8 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime) -> str:
             why = f"on its way to a sender since {_when(recipient.since)}: in a lane, behind other mail of its site"
         case State.CLAIMED:
             why = f"{recipient.worker} is sending it since {_when(recipient.claimed)}"
+        case State.DEFERRED if recipient.site:
+            why = _why_its_site_waits(recipient, known.get(recipient.site), now)
         case State.DEFERRED if recipient.code == 0:
             why = f"set aside {until}: {recipient.reply}"
         case State.DEFERRED:
@@ -65,6 +69,14 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime) -> str:
         case _:
             return ""
     return f"{recipient.address}: {why}"
+
+
+def _why_its_site_waits(recipient: Any, site: Site | None, now: datetime) -> str:
+    if site is None or site.state is not SiteState.DOWN or recipient.wake <= now:
+        return f"its site {recipient.site} may be up again; it goes out now"
+    said = f"{site.host}: {site.said}" if site.host else str(site.said)
+    following = f"{site.prober} is trying it now" if site.prober else f"next probe at {_when(site.until or now)}"
+    return f"its site {site.name} has been down since {_when(site.since)}: {said}; {following}"
 
 
 def list_mails(connection: sa.Connection, command: ListMails, condition: Any) -> tuple[list[MailLine], int | None]:
@@ -103,11 +115,11 @@ def recipient_states(
     """The recipients of mails, by mail number; only those numbered, where that is given."""
     found: dict[int, list[RecipientState]] = {number: [] for number in mail_numbers}
     wanted = None if only is None else set(only)
-    for row in connection.execute(
-        sa.select(recipients).where(recipients.c.mail.in_(list(mail_numbers))).order_by(recipients.c.no)
-    ):
-        if wanted is None or row.no in wanted:
-            found[row.mail].append(_recipient_state(row))
+    query = sa.select(recipients).where(recipients.c.mail.in_(list(mail_numbers))).order_by(recipients.c.no)
+    rows = [row for row in connection.execute(query) if wanted is None or row.no in wanted]
+    down = read_sites(connection, {row.site for row in rows if row.site})
+    for row in rows:
+        found[row.mail].append(_recipient_state(row, down))
     return found
 
 
@@ -169,14 +181,16 @@ def settings_versions(connection: sa.Connection, revision: int | None, most: int
 # ---------------------------------------------------------------------------------------------------------
 
 
-def _recipient_state(row: Any) -> RecipientState:
+def _recipient_state(row: Any, known: Mapping[str, Site]) -> RecipientState:
     state = State(row.state)
+    site = known.get(row.site)
+    probe = site.until if state is State.DEFERRED and site is not None and site.state is SiteState.DOWN else None
     return RecipientState(
         address=row.address,
         state=cast(StateName, state.name.lower()),
         since=row.since,
         attempt=row.attempt,
-        next_try=row.wake if state in (State.HELD, State.DEFERRED) else None,
+        next_try=min(probe or row.wake, row.wake) if state in (State.HELD, State.DEFERRED) else None,
         worker=row.worker,
         host=row.host,
         code=row.code,

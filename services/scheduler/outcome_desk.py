@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from services.scheduler import store
+from services.scheduler import sites, store
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim
@@ -105,6 +105,7 @@ def apply_reports(
 ) -> list[Change]:
     """Apply outcomes in one transaction; returns what changed, so not those that were known."""
     found = store.find_pending(connection, (outcome for report in reports for outcome in report.outcomes))
+    named = sites.sites_of(connection, [outcome for report in reports for outcome in report.outcomes])
     changes: dict[int, Change] = {}
     for report in reports:
         for each in report.outcomes:
@@ -121,8 +122,10 @@ def apply_reports(
                 now=now,
                 retry=retry,
                 chance=chance,
+                sites=named,
             )
     store.settle(connection, list(changes.values()))
+    sites.note_detours(connection, list(changes.values()), now)
     return list(changes.values())
 
 

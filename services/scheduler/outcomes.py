@@ -1,6 +1,7 @@
 """What an outcome changes: decided here, purely; written by `store`."""
 
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -9,11 +10,14 @@ import msgspec
 from services.scheduler.retry import Again, GiveUp, next_try
 from shared.addresses import domain_of
 from shared.contracts import BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired
+from shared.durations import Duration
 from shared.mail_store import AWAITING_OUTCOME, CLAIMABLE, State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
+from shared.sites import Site, SiteState
 from shared.smtp_reply import Reply, own_verdict
 
+_LOOK_AGAIN = Duration(hours=2)  # RFC 5321 section 4.5.4.1 has mail tried every two to three hours
 _LONGEST_KEY = 255  # octets, AMQP 0-9-1 section 4.2.5.3; a domain alone may have 253
 _LONGEST_REPLY = 2000  # characters kept of a reply: a server may send sixty-four kilobytes of text
 
@@ -31,6 +35,8 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     admitted: datetime
     give_up: datetime
+    claimed: datetime | None = None
+    site: str | None = None  # that kept it from being sent, since its last attempt
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply
     in_doubt: bool
     ends_attempt: bool  # False: nothing was tried
+    site: str | None = None  # that it waits for
+    next_probe: datetime | None = None  # of that site, where it has just begun to wait for it
 
 
 def decide(
@@ -58,11 +66,19 @@ def decide(
     now: datetime,
     retry: Retry,
     chance: random.Random,
+    sites: Mapping[str, Site] = {},
 ) -> Change:
-    """What an outcome means for a recipient."""
+    """What an outcome means for a recipient; `sites` has those for which mail was parked."""
 
     def change(
-        state: State, reply: Reply, host: str, *, wake: datetime | None = None, attempt: int = 0, in_doubt: bool = False
+        state: State,
+        reply: Reply,
+        host: str,
+        *,
+        wake: datetime | None = None,
+        attempt: int = 0,
+        in_doubt: bool = False,
+        site: Site | None = None,
     ) -> Change:
         return Change(
             pending=pending,
@@ -75,7 +91,9 @@ def decide(
             host=host,
             reply=_short(reply),
             in_doubt=in_doubt,
-            ends_attempt=not isinstance(outcome, Parked),
+            ends_attempt=not isinstance(outcome, Parked) or wake is None,
+            site=site.name if site is not None else None,
+            next_probe=_next_probe(site, now, wake) if site and wake and not pending.site else None,
         )
 
     match outcome:
@@ -83,8 +101,19 @@ def decide(
             return change(State.DELIVERED, reply, host)
         case Bounced(reply, host):
             return change(State.BOUNCED, reply, host)
-        case Parked(reason, pause_s):
-            again = now + timedelta(seconds=pause_s)
+        case Parked(site=name) if (site := sites.get(name)) is not None and site.state is SiteState.DOWN:
+            # Its route is looked up again now and then: its domain's MX hosts may be others by now.
+            look_again = msgspec.structs.replace(retry, schedule=(_LOOK_AGAIN,))
+            match next_try(1, pending.admitted, pending.give_up, now, look_again, chance):
+                case Again(at):
+                    return change(State.DEFERRED, site.said, site.host, wake=at, site=site)
+                case GiveUp():
+                    return change(State.BOUNCED, _expired(pending, site.said, now), site.host)
+                case never:
+                    assert_never(never)
+        case Parked(reason, pause_s, name):
+            # A site that has come up meanwhile: its sender will have learnt it then.
+            again = now + timedelta(seconds=1 if name else pause_s)
             return change(State.DEFERRED, own_verdict(0, "", reason), "", wake=again)
         case Deferred(reply, host, in_doubt):
             match next_try(pending.attempt, pending.admitted, pending.give_up, now, retry, chance):
@@ -97,6 +126,10 @@ def decide(
                     assert_never(never)
         case never:
             assert_never(never)
+
+
+def _next_probe(site: Site, now: datetime, wake: datetime) -> datetime:
+    return min(max(site.until or now, now), wake)
 
 
 def is_news(pending: Pending, attempt: int, outcome: Outcome, worker: str) -> bool:
@@ -121,7 +154,7 @@ def lapsed_claim(pending: Pending) -> Deferred:
 
 def event_of(change: Change) -> Event | None:
     """The event that tells of a change; None for what is no outcome."""
-    if not change.ends_attempt:
+    if not change.ends_attempt and change.next_probe is None:
         return None
     pending, reply = change.pending, change.reply
     said: dict[str, Any] = {
@@ -144,7 +177,7 @@ def event_of(change: Change) -> Event | None:
             return (Expired if ours else BouncedEvent)(**said)
         case _:
             assert change.wake is not None
-            return DeferredEvent(**said, next_try=change.wake, in_doubt=change.in_doubt)
+            return DeferredEvent(**said, next_try=change.next_probe or change.wake, in_doubt=change.in_doubt)
 
 
 EXPIRED = "4.4.7"  # RFC 3463 section 3.5: delivery time expired

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from services.scheduler import store
+from services.scheduler import sites, store
 from services.scheduler.composed import Draft
 from services.scheduler.inquiry import recipient_states
 from services.scheduler.store import Admitted, Leaving
@@ -101,6 +101,7 @@ def release(connection: sa.Connection, selector: Selector, now: datetime, revisi
     waiting = [row for row in rows if row.state in (State.HELD, State.DEFERRED)]
     for part in chunks([row.no for row in waiting]):
         connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
+    sites.call(connection, {row.site for row in waiting if row.site}, now)
     _note(connection, waiting, "released by an operator", now, revision)
     counts = {row.mail: 0 for row in rows}
     for row in waiting:
@@ -148,7 +149,7 @@ def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
     return connection.execute(
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
-            mails.c.id, mails.c.batch,
+            recipients.c.site, mails.c.id, mails.c.batch,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(chosen(selector))

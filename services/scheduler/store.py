@@ -175,6 +175,8 @@ _pending_columns = (
     recipients.c.attempt,
     recipients.c.wake,
     recipients.c.worker,
+    recipients.c.claimed,
+    recipients.c.site,
     mails.c.id,
     mails.c.batch,
     mails.c.admitted,
@@ -278,7 +280,9 @@ _pending_by_number = (
     .with_for_update(of=recipients)
 )
 
-_SETTLED = ("state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "in_doubt")
+_SETTLED = (
+    "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "in_doubt", "site",
+)  # fmt: skip
 
 _settle = (
     sa.update(recipients)
@@ -301,7 +305,7 @@ def settle(connection: sa.Connection, changes: Sequence[Change]) -> None:
     if not changes:
         return
     connection.execute(_settle, [_settle_row(change) for change in changes])
-    earlier = [_attempt_row(change) for change in changes if change.ends_attempt and change.wake is not None]
+    earlier = [_attempt_row(change) for change in changes if _is_history(change)]
     if earlier:
         connection.execute(sa.insert(history), earlier)
 
@@ -318,6 +322,8 @@ def _pending(row: Any) -> Pending:
         worker=row.worker,
         admitted=row.admitted,
         give_up=row.give_up,
+        claimed=row.claimed,
+        site=row.site,
     )
 
 
@@ -335,7 +341,12 @@ def _settle_row(change: Change) -> dict[str, Any]:
         "new_enhanced": change.reply.enhanced,
         "new_reply": change.reply.text,
         "new_in_doubt": change.in_doubt,
+        "new_site": change.site,
     }
+
+
+def _is_history(change: Change) -> bool:
+    return change.wake is not None and (change.ends_attempt or change.next_probe is not None)
 
 
 def _attempt_row(change: Change) -> dict[str, Any]:
@@ -351,6 +362,12 @@ def _attempt_row(change: Change) -> dict[str, Any]:
         "code": change.reply.code,
         "enhanced": change.reply.enhanced,
         "reply": change.reply.text,
-        "next_try": change.wake,
-        "detail": "in doubt: the receiver may have taken it" if change.in_doubt else "",
+        "next_try": change.next_probe or change.wake,
+        "detail": _detail(change),
     }
+
+
+def _detail(change: Change) -> str:
+    if change.site:
+        return f"{change.site} is down: no attempt is counted"
+    return "in doubt: the receiver may have taken it" if change.in_doubt else ""

@@ -11,6 +11,7 @@ from shared.contracts import BouncedEvent, DeferredEvent, DeliveredEvent, Expire
 from shared.mail_store import State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
+from shared.sites import Site, SiteState
 from shared.smtp_reply import Reply, own_verdict
 
 ADMITTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -22,6 +23,20 @@ NO = Bounced(Reply(550, "5.1.1", "no such user"), MX)
 LATER = Deferred(Reply(451, "4.7.1", "try again"), MX)
 DOUBT = Deferred(own_verdict(451, "4.4.2", "the connection broke after the final dot"), MX, in_doubt=True)
 BUSY = Parked("the lane is full", 30)
+
+
+PAUSED = Parked("it is down", site="mx:y")
+DOWN = Site(
+    name="mx:y",
+    state=SiteState.DOWN,
+    since=NOW - timedelta(minutes=3),
+    until=NOW + timedelta(minutes=2),
+    host=MX,
+    code=421,
+    enhanced="4.7.0",
+    reply="too many connections",
+)
+UP = Site(name="mx:y", state=SiteState.UP, since=NOW, worked=NOW)
 
 
 def pending(**changed) -> Pending:
@@ -40,9 +55,16 @@ def pending(**changed) -> Pending:
     return msgspec.structs.replace(usual, **changed)
 
 
-def decided(outcome: Outcome, now: datetime = NOW, **changed) -> Change:
+def decided(outcome: Outcome, now: datetime = NOW, known: Site = DOWN, **changed) -> Change:
     return decide(
-        pending(**changed), outcome, worker="sender-2", revision=4, now=now, retry=RETRY, chance=random.Random(1)
+        pending(**changed),
+        outcome,
+        worker="sender-2",
+        revision=4,
+        now=now,
+        retry=RETRY,
+        chance=random.Random(1),
+        sites={known.name: known},
     )
 
 
@@ -68,6 +90,45 @@ def test_the_outcome_decides_the_state_the_attempt_and_the_next_look(outcome, ch
     assert (change.state, change.attempt, change.wake) == (state, attempt, wake)
     assert (change.worker, change.revision, change.time) == ("sender-2", 4, NOW)
     assert change.ends_attempt is (outcome is not BUSY and not isinstance(outcome, Parked))
+
+
+LOOK_AGAIN = timedelta(hours=2)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.checklist(147, 150)
+@pytest.mark.parametrize(
+    ("known", "changed", "state", "wake", "waits_for", "next_try"),
+    [
+        (DOWN, {}, State.DEFERRED, NOW + LOOK_AGAIN, "mx:y", DOWN.until),
+        (DOWN, {"attempt": 7}, State.DEFERRED, NOW + LOOK_AGAIN, "mx:y", DOWN.until),
+        (DOWN, {"site": "mx:y"}, State.DEFERRED, NOW + LOOK_AGAIN, "mx:y", None),  # told before
+        (DOWN, {"give_up": NOW + timedelta(hours=1)}, State.DEFERRED, NOW + timedelta(hours=1), "mx:y", DOWN.until),
+        # Its own end comes before the next probe.
+        (DOWN, {"give_up": NOW + SECOND}, State.DEFERRED, NOW + SECOND, "mx:y", NOW + SECOND),
+        (DOWN, {"give_up": NOW}, State.BOUNCED, None, None, None),
+        (UP, {}, State.DEFERRED, NOW + SECOND, None, None),  # it has come up meanwhile
+        (UP, {"give_up": NOW}, State.DEFERRED, NOW + SECOND, None, None),
+    ],
+)
+def test_mail_waits_for_its_site_and_no_attempt_is_counted(known, changed, state, wake, waits_for, next_try):
+    change = decided(PAUSED, known=known, **changed)
+    assert (change.state, change.wake, change.site) == (state, wake, waits_for)
+    assert change.attempt == changed.get("attempt", 1)
+    match event_of(change):
+        case DeferredEvent() as event:
+            assert (event.next_try, event.code, event.reply, event.host) == (next_try, 421, DOWN.reply, MX)
+        case Expired() as event:
+            assert state is State.BOUNCED
+            assert event.enhanced == "4.4.7"
+            assert event.reply.endswith("the last reply was: 421 4.7.0 too many connections")
+        case other:
+            assert (other, next_try) == (None, None)
+
+
+def test_what_is_tried_in_the_end_waits_for_no_site():
+    for outcome in (YES, NO, LATER, DOUBT, BUSY):
+        assert decided(outcome, known=DOWN).site is None
 
 
 @pytest.mark.parametrize(
