@@ -56,6 +56,8 @@ _FINISHED = {
             "give_up_after": {"type": "string", "description": TAKES},
             "batch": {"type": "string"},
             "priority": {"enum": ["normal", "urgent"]},
+            "notify": {"description": '"never", or of failure, delay, success a list, or a text with commas'},
+            "ret": {"enum": ["hdrs", "full"]},
         },
     },
     "payload": {"type": "string"},

@@ -22,6 +22,9 @@ MAX_MAIL_ID = 200  # characters: fits the broker's short string of 255 bytes and
 MailId = Annotated[str, Meta(min_length=1, max_length=MAX_MAIL_ID)]
 BatchLabel = Annotated[str, Meta(max_length=200)]
 Priority = Literal["normal", "urgent"]
+Notice = Literal["failure", "delay", "success"]
+Notify = Literal["never"] | Annotated[list[Notice], Meta(min_length=1, max_length=3)]
+Ret = Literal["hdrs", "full"]
 Revision = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # of a settings document; the upper bound is the store's column
 AddressList = list[str] | str  # one, or several; each with or without a display name
 
@@ -54,6 +57,8 @@ class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     give_up_after: Duration | None = None  # overrides the setting `retry.give_up`
     batch: BatchLabel = ""
     priority: Priority = "normal"
+    notify: Notify | None = None  # when the reverse-path is told (RFC 3461); absent, of failures, and of delays if set
+    ret: Ret | None = None  # what a report of failure returns: the headers of the mail, or all of it (RFC 3461)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -76,6 +81,8 @@ class Envelope(Struct, frozen=True, array_like=True):
     size: int  # octets of the content, CRLF line ends, before dot-stuffing (RFC 1870 section 5)
     eight_bit: bool  # the content has octets above 127 (RFC 6152)
     smtputf8: bool  # an address or a header is not ASCII (RFC 6531)
+    notify: str = ""  # "never", or of "failure,delay,success" what is asked for; "" leaves it to the receiver
+    ret: str = ""  # "hdrs", "full", or "" as well
 
 
 class RouteRequest(Struct, frozen=True, array_like=True):

@@ -83,9 +83,12 @@ mails = sa.Table(
     sa.Column("urgent", sa.Boolean, nullable=False),
     sa.Column("submitted_by", sa.Text, nullable=False),
     sa.Column("admitted", Instant, nullable=False),
+    sa.Column("due", Instant, nullable=False),  # when its hold was to be over
     sa.Column("give_up", Instant, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("held_by", sa.Text, nullable=False),  # what set the hold: a phrase for `show`
+    sa.Column("notify", sa.Text, nullable=False, server_default=""),  # as the envelope has it
+    sa.Column("ret", sa.Text, nullable=False, server_default=""),
     sa.Column("retracted_before_arrival", sa.Boolean, nullable=False),  # no such mail yet: it may not leave
     sqlite_autoincrement=True,
 )

@@ -14,7 +14,7 @@ from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
 from shared.addresses import refuse_control_characters
 from shared.broker import Properties
-from shared.contracts import MAX_MAIL_ID, Submission
+from shared.contracts import MAX_MAIL_ID, Notify, Ret, Submission
 from shared.durations import Duration
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 from shared.settings import Settings
@@ -25,7 +25,7 @@ _LATE = timedelta(hours=1)
 _FAR = timedelta(days=3650)
 _ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
-_WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority")
+_WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority", "notify", "ret")
 
 
 class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,8 @@ class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after: Duration | None = None
     batch: str = ""
     priority: str = "normal"
+    notify: Notify | None = None
+    ret: Ret | None = None
 
 
 def admit(body: bytes, properties: Properties, settings: Settings, revision: int, now: datetime) -> Draft:
@@ -81,6 +83,8 @@ def draft(
         give_up=due + timedelta(seconds=give_up_s),
         revision=revision,
         held_by=held_by,
+        notify=wishes.notify,
+        ret=wishes.ret,
     )
 
 
@@ -135,11 +139,15 @@ def wishes_of(submission: Submission) -> Wishes:
         give_up_s=None if submission.give_up_after is None else submission.give_up_after.total_seconds(),
         batch=submission.batch,
         urgent=submission.priority == "urgent",
+        notify=_notices(submission.notify),
+        ret=submission.ret or "",
     )
 
 
 def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
     said = {name: headers[name] for name in _WISH_HEADERS if name in headers}
+    if isinstance(said.get("notify"), str) and said["notify"] != "never":
+        said["notify"] = [word.strip() for word in said["notify"].split(",")]
     try:
         wishes = msgspec.convert(said, _WishHeaders, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
@@ -154,7 +162,16 @@ def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
         give_up_s=None if wishes.give_up_after is None else wishes.give_up_after.total_seconds(),
         batch=wishes.batch,
         urgent=wishes.priority == "urgent",
+        notify=_notices(wishes.notify),
+        ret=wishes.ret or "",
     )
+
+
+def _notices(notify: Notify | None) -> str:
+    """As the envelope has it: each word once, in one order."""
+    if notify is None or notify == "never":
+        return notify or ""
+    return ",".join(word for word in ("success", "failure", "delay") if word in notify)
 
 
 def _due(wishes: Wishes, settings: Settings, now: datetime) -> tuple[datetime, str]:

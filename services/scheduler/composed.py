@@ -23,6 +23,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     give_up_s: float | None = None
     batch: str = ""
     urgent: bool = False
+    notify: str = ""  # as the envelope has it
+    ret: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,3 +40,5 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     give_up: datetime
     revision: int
     held_by: str  # what set the hold
+    notify: str = ""  # as the envelope has it
+    ret: str = ""

@@ -177,7 +177,7 @@ def _remember(connection: sa.Connection, selector: Selector, now: datetime, revi
         return False
     values = {
         "id": selector.id, "batch": "", "reverse_path": "", "subject": "", "size": 0, "eight_bit": False,
-        "smtputf8": False, "urgent": False, "submitted_by": "", "admitted": now, "give_up": now,
+        "smtputf8": False, "urgent": False, "submitted_by": "", "admitted": now, "due": now, "give_up": now,
         "revision": revision, "held_by": "", "retracted_before_arrival": True,
     }  # fmt: skip
     connection.execute(store.insert_unless_known(connection), [values])

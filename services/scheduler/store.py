@@ -142,16 +142,26 @@ def mail_columns(draft: Draft) -> dict[str, Any]:
         "urgent": draft.urgent,
         "submitted_by": draft.submitted_by,
         "admitted": draft.admitted,
+        "due": draft.due,
         "give_up": draft.give_up,
         "revision": draft.revision,
         "held_by": draft.held_by,
+        "notify": draft.notify,
+        "ret": draft.ret,
     }
 
 
 def _envelope_of(draft: Draft, rows: tuple[Recipient, ...]) -> Envelope:
-    content = draft.composed.content
+    composed = draft.composed
     return Envelope(
-        draft.id, draft.composed.reverse_path, rows, len(content), not content.isascii(), draft.composed.smtputf8
+        mail=draft.id,
+        reverse_path=composed.reverse_path,
+        recipients=rows,
+        size=len(composed.content),
+        eight_bit=not composed.content.isascii(),
+        smtputf8=composed.smtputf8,
+        notify=draft.notify,
+        ret=draft.ret,
     )
 
 
@@ -184,7 +194,10 @@ _pending_columns = (
 )
 
 _due = (
-    sa.select(*_pending_columns, mails.c.reverse_path, mails.c.size, mails.c.eight_bit, mails.c.smtputf8)
+    sa.select(
+        *_pending_columns,
+        *(mails.c[name] for name in ("reverse_path", "size", "eight_bit", "smtputf8", "notify", "ret")),
+    )
     .join_from(recipients, mails, recipients.c.mail == mails.c.no)
     .where(recipients.c.wake <= bindparam("now"))
     .order_by(recipients.c.wake)
@@ -248,7 +261,7 @@ def _request(rows: list[Any]) -> RouteRequest:
     """The request for recipients of one mail that are at the same attempt."""
     mail = rows[0]
     to = tuple(Recipient(row.no, row.address) for row in rows)
-    envelope = Envelope(mail.id, mail.reverse_path, to, mail.size, mail.eight_bit, mail.smtputf8)
+    envelope = Envelope(mail.id, mail.reverse_path, to, mail.size, mail.eight_bit, mail.smtputf8, mail.notify, mail.ret)
     return RouteRequest(envelope, mail.attempt)
 
 

@@ -8,6 +8,7 @@ import idna
 import msgspec
 
 from services.sender.extensions import Extensions
+from services.sender.notification import of_mail, of_recipient
 from shared.smtp_reply import Reply, own_verdict
 
 _NEEDS_SMTPUTF8 = "needs SMTPUTF8, the server does not offer it (RFC 6531)"
@@ -23,6 +24,9 @@ class OutgoingMail(msgspec.Struct, frozen=True):
     eight_bit: bool  # the content has octets above 127
     smtputf8: bool  # an address or a header is not ASCII
     key: Any = None  # the caller's own reference, untouched
+    id: str = ""  # the mail's, for reports about it
+    notify: str = ""  # of which outcomes the receiver is to tell the reverse-path; "" leaves it to the receiver
+    ret: str = ""  # what such a report returns; "" as well
 
 
 class Commands(msgspec.Struct):
@@ -54,30 +58,32 @@ def announce(mail: OutgoingMail, offered: Extensions) -> Commands | Reply:
     recipients: list[tuple[int, str]] = []
     refused: list[tuple[int, Reply]] = []
     for index, address in enumerate(mail.recipients):
-        command = _name(address, offered)
+        command = _name(address, mail.notify, offered)
         if isinstance(command, Reply):
             refused.append((index, command))
         else:
             recipients.append((index, command))
             utf8 = utf8 or not command.isascii()
-    return Commands(_mail_command(sender, size, mail.eight_bit, utf8, offered), recipients, refused)
+    return Commands(_mail_command(mail, sender, utf8, offered), recipients, refused)
 
 
-def _mail_command(sender: str, size: int, eight_bit: bool, utf8: bool, offered: Extensions) -> str:
-    command = f"MAIL FROM:<{sender}>" if offered.size is None else f"MAIL FROM:<{sender}> SIZE={size}"
-    if eight_bit:
+def _mail_command(mail: OutgoingMail, sender: str, utf8: bool, offered: Extensions) -> str:
+    command = f"MAIL FROM:<{sender}>" if offered.size is None else f"MAIL FROM:<{sender}> SIZE={len(mail.content)}"
+    if mail.eight_bit:
         command += " BODY=8BITMIME"
+    if offered.dsn and sender:  # about a mail from the null reverse-path there is nobody to tell
+        command += of_mail(mail.id, mail.ret)
     return command + (" SMTPUTF8\r\n" if utf8 else "\r\n")
 
 
-def _name(address: str, offered: Extensions) -> str | Reply:
+def _name(address: str, notify: str, offered: Extensions) -> str | Reply:
     """The command that names a recipient, or why this server can not be told of it."""
     try:
         path = spell(address)
     except BadAddress as error:
         return own_verdict(553, "5.1.3", f"the address {error}")
     if path.isascii() or offered.smtputf8:
-        return f"RCPT TO:<{path}>\r\n"
+        return f"RCPT TO:<{path}>{of_recipient(address, notify)}\r\n" if offered.dsn else f"RCPT TO:<{path}>\r\n"
     return own_verdict(553, "5.6.7", f"the address {_NEEDS_SMTPUTF8}")
 
 

@@ -15,6 +15,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     smtputf8: bool = False  # RFC 6531
     starttls: bool = False  # RFC 3207
     auth: frozenset[str] = frozenset()  # mechanisms, RFC 4954
+    dsn: bool = False  # RFC 3461
 
 
 def read_extensions(reply: Reply) -> Extensions:
@@ -35,6 +36,7 @@ def read_extensions(reply: Reply) -> Extensions:
         smtputf8=smtputf8,
         starttls="STARTTLS" in offered,
         auth=frozenset(offered.get("AUTH", ())),
+        dsn="DSN" in offered,
     )
 
 

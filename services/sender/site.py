@@ -290,4 +290,7 @@ def _claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
         envelope.eight_bit,
         envelope.smtputf8,
         ClaimedWork(work, numbers, tuple(claim.attempt for claim in taken)),
+        envelope.mail,
+        envelope.notify,
+        envelope.ret,
     )

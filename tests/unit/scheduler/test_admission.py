@@ -258,6 +258,39 @@ def test_a_finished_message_takes_its_wishes_from_the_amqp_headers():
     assert (draft.batch, draft.urgent, draft.due) == ("march", True, NOW + timedelta(minutes=1))
 
 
+@pytest.mark.parametrize(
+    ("notify", "kept"),
+    [
+        (None, ""),
+        ("never", "never"),
+        (["failure"], "failure"),
+        (["delay", "failure", "delay"], "failure,delay"),
+        (["success"], "success"),
+    ],
+)
+@pytest.mark.parametrize("kind", [JSON, MSGPACK, RFC822])
+def test_a_mail_says_of_what_its_reverse_path_is_told(notify, kept, kind):
+    fields = {"ret": "full"} if notify is None else {"notify": notify, "ret": "full"}
+    bodies = {JSON: submitted(**fields), MSGPACK: msgspec.msgpack.encode({**MINIMAL, **fields}), RFC822: FINISHED}
+    draft = draft_of(bodies[kind], kind, fields if kind == RFC822 else {})
+    assert (draft.notify, draft.ret) == (kept, "full")
+
+
+def test_an_amqp_header_may_name_the_notices_with_commas():
+    assert draft_of(FINISHED, RFC822, {"notify": "failure, delay"}).notify == "failure,delay"
+
+
+@pytest.mark.parametrize("kind", [JSON, RFC822])
+@pytest.mark.parametrize(
+    "fields", [{"notify": "always"}, {"notify": []}, {"notify": ["never"]}, {"notify": ["failure", "x"]}, {"ret": "x"}]
+)
+def test_a_notice_that_nobody_knows_is_refused(fields, kind):
+    with pytest.raises(Invalid) as refused:
+        draft_of(FINISHED if kind == RFC822 else submitted(**fields), kind, fields if kind == RFC822 else {})
+    assert refused.value.field.partition("[")[0] == next(iter(fields))
+    assert "takes" in refused.value.reason or "none of the values" in refused.value.reason
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Whatever comes
 

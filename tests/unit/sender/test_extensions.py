@@ -21,6 +21,7 @@ NONE = Extensions(server="mx.example")
         (["SIZE=1000"], Extensions(server="mx.example", size=1000)),
         (["SIZE lots"], Extensions(server="mx.example", size=0)),
         (["SMTPUTF8"], Extensions(server="mx.example", smtputf8=True, eight_bit=True)),  # item 113
+        (["DSN"], Extensions(server="mx.example", dsn=True)),
         (["STARTTLS"], Extensions(server="mx.example", starttls=True)),
         (["AUTH plain LOGIN"], Extensions(server="mx.example", auth=frozenset({"PLAIN", "LOGIN"}))),
         (["AUTH=LOGIN PLAIN"], Extensions(server="mx.example", auth=frozenset({"PLAIN", "LOGIN"}))),

@@ -1,0 +1,21 @@
+"""What a server that offers DSN is told of the reports that are wanted (RFC 3461). Pure."""
+
+from shared.xtext import original_recipient, xtext
+
+_MAX_ENVELOPE_ID = 100  # octets, RFC 3461 section 4.4
+_MAX_ORIGINAL_RECIPIENT = 500  # octets, RFC 3461 section 4.2
+
+
+def of_mail(id: str, ret: str) -> str:
+    """Parameters of MAIL. ENVID, by which a report names the mail, is the mail's id, where that fits."""
+    parameters = f" RET={ret.upper()}" if ret else ""
+    if id.isascii() and id.isprintable() and len(envelope_id := xtext(id)) <= _MAX_ENVELOPE_ID and id:
+        parameters += f" ENVID={envelope_id}"
+    return parameters
+
+
+def of_recipient(address: str, notify: str) -> str:
+    """Parameters of RCPT. ORCPT keeps the address as we have it, should the receiver rewrite it."""
+    parameters = f" NOTIFY={notify.upper()}" if notify else ""
+    original = original_recipient(address)
+    return parameters + f" ORCPT={original}" if len(original) <= _MAX_ORIGINAL_RECIPIENT else parameters
