@@ -1,5 +1,6 @@
 """Exim as a real peer: a private instance on loopback, in a file tree of its own."""
 
+import re
 from collections.abc import Collection
 
 from cli.guarded import GuardedProcess
@@ -61,6 +62,9 @@ _LOG = LogReader(
 class PrivateExim:
     """One instance; a context manager. It takes mail for its mailboxes, and refuses other at RCPT."""
 
+    offers_smtputf8 = True
+    speaks_tls = True  # given a certificate
+
     def __init__(self, *, mailboxes: Collection[str], certificate: Certificate | None = None) -> None:
         """`mailboxes` are addresses, of one domain; with a `certificate` it offers STARTTLS."""
         self.port = free_port()
@@ -101,6 +105,11 @@ class PrivateExim:
     def dealings(self) -> Dealings:
         """How it dealt with its clients, by its log."""
         return _LOG.read(self.log)
+
+    @property
+    def pipelined(self) -> int:
+        """How many mails came from clients that made use of PIPELINING."""
+        return sum(bool(re.search(r" <= .* L\.? ", line)) for line in self.log)
 
     def _start(self) -> None:
         root = self._root.__enter__()

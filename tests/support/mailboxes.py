@@ -70,5 +70,5 @@ class Maildir:
         content = file.read_bytes()
         mail = message_from_bytes(content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
-        sender, recipient = str(mail["Return-Path"]).strip("<>"), str(mail[self._recipient_header])
+        sender, recipient = str(mail["Return-Path"] or "").strip("<>"), str(mail[self._recipient_header])
         return ReceivedMail(sender, recipient, mail, content)

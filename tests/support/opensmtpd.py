@@ -35,6 +35,8 @@ _LOG = LogReader(
 class PrivateOpenSmtpd:
     """One instance; a context manager. It takes mail for its mailboxes, and refuses other at RCPT."""
 
+    offers_smtputf8 = False
+
     def __init__(self, *, mailboxes: Collection[str], certificate: Certificate | None = None) -> None:
         """`mailboxes` are addresses; with a `certificate` it offers STARTTLS."""
         self.port = free_port()
