@@ -107,20 +107,35 @@ class TlsMode(enum.StrEnum):
 
 
 class SecretReference(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a secret lies: in an environment variable or in a file of the sender. Never the secret itself."""
+    """Where the senders find a secret, one of the three. Never the secret itself."""
 
     env: Annotated[str | None, Meta(description="name of an environment variable of the senders")] = None
     file: Annotated[
         str | None, Meta(description="path of a file on the senders; one line end at its end is dropped")
     ] = None
+    command: Annotated[
+        # A name and no path: who may write settings must not be able to run what he likes on the senders.
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)", max_length=100)] | None,
+        Meta(description="name of a program in the senders' folder `PILLARBOX_COMMANDS`, which prints it"),
+    ] = None
+
+
+Mechanism = Literal["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "XOAUTH2", "PLAIN", "LOGIN"]
 
 
 class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to sign in at a relay."""
 
     user: Annotated[str, Meta(description="user name")]
-    password: SecretReference
-    allow_plaintext: Annotated[bool, Meta(description="may be sent over a connection without TLS")] = False
+    password: SecretReference | None = None
+    token: SecretReference | None = None
+    mechanisms: Annotated[
+        tuple[Mechanism, ...],
+        Meta(description="the ways to sign in that may be used, the best first; none: the usual"),
+    ] = ()
+    allow_plaintext: Annotated[
+        bool, Meta(description="password or token may be sent over a connection without TLS")
+    ] = False
 
 
 class Host(Struct, frozen=True, array_like=True):

@@ -19,6 +19,9 @@ NOT_CLAIMED = Counter(
 )
 CONNECTIONS = Gauge("pillarbox_smtp_connections", "SMTP connections that are open", registry=REGISTRY)
 SITES_DOWN = Gauge("pillarbox_sites_down", "Sites that are out of reach or paused", registry=REGISTRY)
+SIGN_INS_REFUSED = Counter(
+    "pillarbox_sign_ins_refused_total", "Sign-ins at a relay that need mending", ["site"], registry=REGISTRY
+)
 REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
 TRANSACTION = Histogram(
     "pillarbox_store_transaction_seconds", "Time of a store transaction", ["what"], registry=REGISTRY

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from shared.addresses import parse_addresses, refuse_control_characters
 from shared.contracts import Credentials, EventKind, Revision, TlsMode
+from shared.credentials import check_credentials, refuse_plain_secrets
 from shared.durations import Duration
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain, split_key
 
@@ -50,7 +51,7 @@ class Relay(_Group, frozen=True, kw_only=True):
     port: Annotated[Port, Meta(description="non-standard port; 465 speaks TLS at once")] = 25
     auth: Annotated[
         Credentials | None,
-        Meta(description="user name, and the password by reference, where the server wants them"),
+        Meta(description="user name, and password or token by reference, where the server wants them"),
     ] = None
     verify: Annotated[
         bool, Meta(description="with tls = require, the server's certificate has to be valid and for its name")
@@ -237,7 +238,7 @@ def parse_document(body: bytes) -> SettingsDocument:
 
 def parse_settings(document: dict[str, Any]) -> Settings:
     """Judge a settings document as a whole. Raises Invalid, which names the first field that is wrong."""
-    _refuse_plain_passwords(document)
+    refuse_plain_secrets(document)
     try:
         settings = msgspec.convert(document, Settings, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
@@ -331,33 +332,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _refuse_plain_passwords(document: dict[str, Any]) -> None:
-    groups: list[tuple[str, Any]] = [("relay", document.get("relay"))]
-    routes = document.get("routes")
-    if isinstance(routes, dict):
-        groups += [(f'routes."{name}"', route) for name, route in routes.items()]
-    for name, group in groups:
-        auth = group.get("auth") if isinstance(group, dict) else None
-        password = auth.get("password") if isinstance(auth, dict) else None
-        if isinstance(password, str):
-            # The value is not repeated: it is a secret, and refusals are published and logged.
-            raise Invalid(
-                f"{name}.auth.password",
-                "got a plain text; takes a reference to where the senders find the password, "
-                '{ env = "NAME" } or { file = "/path" }: '
-                "no secret ever lies on the broker, in the store or in a log",
-            )
-
-
 def _check_across_fields(settings: Settings) -> None:
-    owners = [("relay", settings.relay.auth)] + [
-        (f'routes."{name}"', route.auth) for name, route in settings.routes.items()
-    ]
-    for name, auth in owners:
-        if auth is not None and (auth.password.env is None) == (auth.password.file is None):
-            raise Invalid(
-                f"{name}.auth.password", 'takes either { env = "NAME" } or { file = "/path" }, one of the two'
-            )
+    check_credentials("relay.auth", settings.relay.auth)
+    for name, route in settings.routes.items():
+        check_credentials(f'routes."{name}".auth', route.auth)
     _check_identity(settings.identity)
     for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
         for name in names:

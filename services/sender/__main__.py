@@ -7,6 +7,7 @@ from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
 from services.sender.lane import Lane
+from services.sender.login import Logins
 from services.sender.reporter import Reporter
 from shared.broker import Broker
 from shared.contracts import Route
@@ -25,6 +26,7 @@ class Dialler:
         self._names = self._names_of(settings)
         self._of = settings
         self._broken_tls = BrokenTls()
+        self._logins = Logins()
 
     def on_change(self, accepted: InForce) -> None:
         """Another HELO name, or other name servers to ask for it."""
@@ -35,7 +37,13 @@ class Dialler:
 
     async def connect(self, route: Route) -> Connection | Unreachable:
         """Open a connection to the first host of the route that can be used."""
-        return await connect(route, helo=self._names, fallback=self._of.fallback, broken_tls=self._broken_tls)
+        return await connect(
+            route,
+            helo=self._names,
+            fallback=self._of.fallback,
+            broken_tls=self._broken_tls,
+            logins=self._logins,
+        )
 
     @staticmethod
     def _names_of(settings: Settings) -> HeloNames:

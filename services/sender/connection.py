@@ -10,11 +10,11 @@ from datetime import timedelta
 import msgspec
 import structlog
 
-from services.sender.auth import Login, read_login
 from services.sender.broken_tls import BrokenTls
 from services.sender.envelope import OutgoingMail
 from services.sender.helo import HeloNames
 from services.sender.link import Link, why
+from services.sender.login import Login, Logins
 from services.sender.opening import Introduction, NotOpened, Stage, opening_of
 from services.sender.reply_parser import ReplyParser
 from services.sender.session_mails import MailResult
@@ -22,10 +22,11 @@ from services.sender.smtp_client import SmtpClient
 from services.sender.targets import Failure, Target, choose, verdict
 from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
+from shared import metrics
 from shared.contracts import Host, Route, TlsMode
 from shared.outcomes import Bounced, Deferred
 from shared.settings import Fallback
-from shared.smtp_reply import Reply, own_verdict
+from shared.smtp_reply import Reply, Severity, own_verdict, severity
 
 _GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
 
@@ -39,10 +40,11 @@ class Unreachable(msgspec.Struct, frozen=True):
 class Connection:
     """A session that is open: mails go in by `submit`, what became of them comes out of `results`."""
 
-    def __init__(self, target: Target, link: Link, client: SmtpClient) -> None:
+    def __init__(self, target: Target, link: Link, client: SmtpClient, mechanism: str) -> None:
         self.target = target
         self.host = str(target)  # "mx1.example.net [192.0.2.1]:25"
         self.channel = link.channel
+        self.mechanism = mechanism  # by which we have signed in, or ""
         self._loop = asyncio.get_running_loop()
         self.opened_at = time.monotonic()
         self._link = link
@@ -127,14 +129,16 @@ async def connect(
     pipelining: bool = True,
     fallback: Fallback | None = None,
     broken_tls: BrokenTls | None = None,
+    logins: Logins | None = None,
 ) -> Connection | Unreachable:
     """Open a session with the first host of the route that can be used, and say why if there is none.
 
-    `broken_tls` remembers from one call to the next.
+    `broken_tls` and `logins` remember from one call to the next.
     """
-    policy = policy_of(route)
-    login = await read_login(route.credentials) if route.credentials is not None else None
+    policy, logins = policy_of(route), logins or Logins()
+    login = await logins.find(route.credentials) if route.credentials is not None else None
     if isinstance(login, Reply):
+        _alarm(route, reply=str(login))
         return Unreachable(Deferred(login))
     try:
         context = context_of(policy)
@@ -142,7 +146,10 @@ async def connect(
         reply = own_verdict(451, "4.7.5", f"the certificates in {policy.ca_file} can not be used: {why(error)}")
         return Unreachable(Deferred(reply))
     dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), pipelining)
-    return await dialler.search(policy, fallback or Fallback(), broken_tls or BrokenTls())
+    found = await dialler.search(policy, fallback or Fallback(), broken_tls or BrokenTls())
+    if route.credentials is not None and dialler.refused_sign_in:
+        logins.refused(route.credentials)
+    return found
 
 
 class _Dialler:
@@ -164,6 +171,7 @@ class _Dialler:
         self._timeouts = timeouts
         self._pipelining = pipelining
         self._failures: list[Failure] = []
+        self.refused_sign_in = False
 
     async def search(self, policy: TlsPolicy, fallback: Fallback, broken_tls: BrokenTls) -> Connection | Unreachable:
         """Try the targets in order; where TLS can be done without, plaintext comes after all of them."""
@@ -229,9 +237,18 @@ class _Dialler:
         parser = ReplyParser()
         opened = await link.converse(opening_of(introduction, self._timeouts, parser), policy, self._context)
         if isinstance(opened, NotOpened):
+            if opened.stage is Stage.AUTH:
+                self._sign_in_failed(target, opened)
             return Failure(target, opened.stage, opened.reply)
         client = SmtpClient(str(target), opened.offered, self._timeouts, parser, self._pipelining)
-        return Connection(target, link, client)
+        return Connection(target, link, client, opened.mechanism)
+
+    def _sign_in_failed(self, target: Target, failed: NotOpened) -> None:
+        """An alarm, unless the server says that it is for now (RFC 4954 section 6: 454, 432)."""
+        self.refused_sign_in = True
+        if failed.reply.remote and severity(failed.reply) is not Severity.PERMANENT:
+            return
+        _alarm(self._route, host=str(target), mechanism=failed.mechanism or "none", reply=str(failed.reply))
 
 
 async def _find_targets(hosts: Sequence[Host], limit: timedelta) -> tuple[list[Target], list[Reply]]:
@@ -263,5 +280,15 @@ def _log_fallback(failure: Failure) -> None:
 
 def _log_connection(connection: Connection) -> None:
     channel = connection.channel
-    told = {"tls": channel.tls, "cipher": channel.cipher, "certificate": channel.certificate}
-    structlog.get_logger().info("connected", host=connection.host, **(told if channel.secured else {"tls": "none"}))
+    told = {"tls": channel.tls or "none"}
+    if channel.secured:
+        told |= {"cipher": channel.cipher, "certificate": channel.certificate}
+    if connection.mechanism:
+        told |= {"auth": connection.mechanism}
+    structlog.get_logger().info("connected", host=connection.host, **told)
+
+
+def _alarm(route: Route, **told: str) -> None:
+    """Nobody can be signed in: no mail goes to this site until the settings or the secret are mended."""
+    metrics.SIGN_INS_REFUSED.labels(route.site).inc()
+    structlog.get_logger().error("sign_in_refused", site=route.site, **told, next="defer")

@@ -6,10 +6,11 @@ from math import inf
 
 import msgspec
 
-from services.sender.auth import Login, sign_in
+from services.sender.auth import sign_in
 from services.sender.channel import Channel
 from services.sender.dialogue import Handshake, Say, Step
 from services.sender.extensions import Extensions, read_extensions
+from services.sender.login import Login
 from services.sender.reply_parser import BadReply, ReplyParser
 from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy
@@ -33,6 +34,7 @@ class Opened(msgspec.Struct, frozen=True):
     """Mail may go."""
 
     offered: Extensions
+    mechanism: str = ""  # by which we have signed in
 
 
 class NotOpened(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ class NotOpened(msgspec.Struct, frozen=True):
 
     stage: Stage
     reply: Reply
+    mechanism: str = ""  # by which we have tried to sign in
 
 
 class Introduction(msgspec.Struct, frozen=True):
@@ -82,11 +85,12 @@ def _open_session(introduction: Introduction, timeouts: Timeouts) -> _Dialogue:
         # RFC 5321 section 6.3
         text = f"the server introduces itself by our own name, {introduction.helo}: mail would go round in circles"
         return NotOpened(Stage.LOOP, own_verdict(554, "5.4.6", text))
-    if introduction.login is not None:
-        reply = yield from sign_in(introduction.login, offered.auth, channel.secured, timeouts.auth.total_seconds())
-        if reply.code >= 300:
-            return NotOpened(Stage.AUTH, reply)
-    return Opened(offered)
+    if introduction.login is None:
+        return Opened(offered)
+    tried = yield from sign_in(introduction.login, offered.auth, channel, timeouts.auth.total_seconds())
+    if tried.reply.code >= 300:
+        return NotOpened(Stage.AUTH, tried.reply, tried.mechanism)
+    return Opened(offered, tried.mechanism)
 
 
 def _hello(helo: str, timeouts: Timeouts) -> Generator[Step, Reply, Extensions | NotOpened]:
@@ -165,7 +169,7 @@ class Opening:
             if self.wants_handshake:
                 self._intruded()
             else:
-                self._fail("4.5.0", f"the server sent {error}")
+                self._fail("4.5.0", f"the server sent {self._quotable(str(error))}")
             return
         if self.wants_handshake and self._parser.pending:
             self._intruded()
@@ -206,7 +210,7 @@ class Opening:
             self.result = NotOpened(Stage.HELLO, reply)
         elif intermediate or self._out or self.result is not None:
             # No answer to anything, or to something that is not said yet.
-            self._fail("4.5.0", f"the server answered {self._said.name} with: {reply}")
+            self._fail("4.5.0", f"the server answered {self._said.name} with: {self._quotable(str(reply))}")
         else:
             self._advance(reply)
 
@@ -231,6 +235,10 @@ class Opening:
     def _intruded(self) -> None:
         """RFC 3207 section 4.2: what lies between STARTTLS and the handshake may be an attacker's."""
         self.not_secured("the server sent something before the handshake")
+
+    def _quotable(self, words: str) -> str:
+        # What comes after a password may be the password; sign_in masks proper answers only.
+        return "(not shown)" if self._said.name == "AUTH" else words
 
     def _fail(self, enhanced: str, text: str) -> None:
         # A server that hangs up at STARTTLS offers TLS that can not be had. So does one that hangs up after the

@@ -1,5 +1,6 @@
 """A Postfix relay that takes mail over TLS only, from users it knows, on a port of its own."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def _headers(postfix: PrivatePostfix, mail: str) -> str:
     return found.content.decode()
 
 
+@pytest.mark.checklist(142)
 @pytest.mark.parametrize("where", ["env", "file"])
 def test_mail_arrives_signed_in_and_encrypted(
     start_pipeline: StartPipeline, postfix: PrivatePostfix, authority: Authority, tmp_path: Path, where: str
@@ -40,7 +42,8 @@ def test_mail_arrives_signed_in_and_encrypted(
     secret = tmp_path / "secret"
     secret.write_text(f"{_PASSWORD}\n", encoding="utf-8")
     password = {"env": "RELAY_PASSWORD"} if where == "env" else {"file": str(secret)}
-    pipeline = start_pipeline(_settings(postfix, authority, password), environment={"RELAY_PASSWORD": _PASSWORD})
+    environment = {"RELAY_PASSWORD": _PASSWORD, "PILLARBOX_LOG_LEVEL": "debug"}
+    pipeline = start_pipeline(_settings(postfix, authority, password), environment=environment)
 
     mail = pipeline.submit(a_mail(f"signed in by {where}"))
     delivered = pipeline.wait_for_event("delivered", mail)
@@ -52,17 +55,21 @@ def test_mail_arrives_signed_in_and_encrypted(
     _assert_nowhere(_PASSWORD, pipeline, tmp_path, [secret])
 
 
-def test_a_wrong_password_defers_and_tells_why(
-    start_pipeline: StartPipeline, postfix: PrivatePostfix, authority: Authority
+@pytest.mark.checklist(139, 142)
+def test_a_wrong_password_defers_tells_why_and_is_in_no_log(
+    start_pipeline: StartPipeline, postfix: PrivatePostfix, authority: Authority, tmp_path: Path
 ):
     settings = _settings(postfix, authority, {"env": "RELAY_PASSWORD"})
-    pipeline = start_pipeline(settings, environment={"RELAY_PASSWORD": "wrong"})
+    environment = {"RELAY_PASSWORD": "incorrect horse", "PILLARBOX_LOG_LEVEL": "debug"}
+    pipeline = start_pipeline(settings, environment=environment)
 
     mail = pipeline.submit(a_mail("never"))
 
     deferred = pipeline.wait_for_event("deferred", mail)
     assert (deferred["code"], deferred["enhanced"]) == (535, "5.7.8")
     assert "authentication failed" in deferred["reply"].lower()
+    _assert_nowhere("incorrect horse", pipeline, tmp_path, [])
+    assert any("event=sign_in_refused" in text for _, text in pipeline.logs())
 
 
 def test_a_secret_that_is_not_there_defers_and_names_the_variable(
@@ -97,6 +104,10 @@ def test_a_certificate_that_nobody_trusts_defers_unless_verify_is_off(
 def _assert_nowhere(secret: str, pipeline: Pipeline, folder: Path, but_in: list[Path]) -> None:
     """No log and no store holds it; on the broker there is only what the test has published, a reference."""
     pipeline.stop(*pipeline.workers)
+    plain = secret.encode()
+    with_user = b"\0%s@relay.example\0%s" % (_USER.encode(), plain)
+    forms = [plain, b64encode(plain), b64encode(with_user)]
     for file in folder.rglob("*"):
         if file.is_file() and file not in but_in:
-            assert secret.encode() not in file.read_bytes(), file
+            content = file.read_bytes()
+            assert not [form for form in forms if form in content], file

@@ -7,6 +7,7 @@ from typing import Any
 from services.sender.broken_tls import BrokenTls
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
+from services.sender.login import Logins
 from services.sender.session_mails import MailResult
 from services.sender.timeouts import Timeouts
 from shared.contracts import Host, Route, TlsMode
@@ -50,11 +51,20 @@ async def opened(route: Route, **options: Any) -> Connection:
 
 
 async def reached(
-    route: Route, fallback: Fallback | None = None, broken_tls: BrokenTls | None = None, **timeouts: timedelta
+    route: Route,
+    fallback: Fallback | None = None,
+    broken_tls: BrokenTls | None = None,
+    logins: Logins | None = None,
+    **timeouts: timedelta,
 ) -> Connection | Unreachable:
     """Open a session as us.example, or find that it can not be had."""
     return await connect(
-        route, helo=HeloNames("us.example"), timeouts=Timeouts(**timeouts), fallback=fallback, broken_tls=broken_tls
+        route,
+        helo=HeloNames("us.example"),
+        timeouts=Timeouts(**timeouts),
+        fallback=fallback,
+        broken_tls=broken_tls,
+        logins=logins,
     )
 
 

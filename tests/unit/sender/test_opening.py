@@ -1,50 +1,17 @@
 """Sessions opening, as transcripts. Items are those of the outbound SMTP checklist, sections C, J and K."""
 
-import base64
-import hmac
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sender.auth import Login, choose_mechanism
-from services.sender.channel import Channel
 from services.sender.extensions import Extensions
-from services.sender.opening import Introduction, NotOpened, Opened, Opening, Stage, opening_of
-from services.sender.reply_parser import ReplyParser
-from services.sender.timeouts import Timeouts
-from services.sender.tls import TlsPolicy
-from shared.contracts import TlsMode
+from services.sender.login import Login
+from services.sender.opening import NotOpened, Opened, Stage
+from tests.support.openings import EHLO, ENABLE, NONE, QUIT, REQUIRE, TLS_1_3, opening, result
 from tests.support.transcript import play, said
 
-NONE, ENABLE, REQUIRE = (TlsPolicy(mode, verify=False) for mode in (TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE))
-EHLO = "S: 220 mx.example ESMTP\nC: EHLO us.example\n"
-QUIT = "\nC: QUIT\nS: 221 bye"
-TLS_1_3 = Channel("TLSv1.3", "TLS_AES_256_GCM_SHA384", "valid")
-
-
-def opening(
-    policy: TlsPolicy = NONE, login: Login | None = None, implicit_tls: bool = False, beware_of_loops: bool = False
-) -> Opening:
-    introduction = Introduction("us.example", policy, implicit_tls, login, beware_of_loops)
-    return opening_of(introduction, Timeouts(), ReplyParser())
-
-
-def result(machine: Opening, transcript: str) -> str:
-    """`opened …` or the stage and the verdict; a line "H: done" is a handshake."""
-    for number, part in enumerate(transcript.split("\nH: done\n")):
-        if number:
-            assert machine.wants_handshake, "no handshake was due"
-            machine.secured(0.0, TLS_1_3)
-        play(machine, part or "\n")
-    match machine.result:
-        case Opened():
-            return "opened"
-        case NotOpened(stage, reply):
-            return f"{stage.value}: {reply.code} {reply.enhanced}".rstrip()
-        case None:
-            return "under way"
-
+LOGIN = Login(b"robot", b"s3cret", allow_plaintext=False)
+IN_CLEAR = Login(b"robot", b"s3cret", allow_plaintext=True)
 
 # -- greeting and EHLO
 
@@ -202,98 +169,6 @@ def test_a_failed_handshake_is_the_end():
     assert isinstance(machine.result, NotOpened)
     assert machine.result.stage is Stage.TLS
     assert "wrong version number" in machine.result.reply.text
-
-
-# -- AUTH
-
-LOGIN = Login(b"robot", b"s3cret", allow_plaintext=False)
-IN_CLEAR = Login(b"robot", b"s3cret", allow_plaintext=True)
-
-
-def b64(text: str | bytes) -> str:
-    return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
-
-
-@pytest.mark.parametrize(
-    ("offered", "may_show_password", "mechanism"),
-    [
-        ("LOGIN PLAIN CRAM-MD5", True, "PLAIN"),  # item 134
-        ("LOGIN CRAM-MD5", True, "LOGIN"),
-        ("CRAM-MD5", True, "CRAM-MD5"),
-        ("LOGIN PLAIN CRAM-MD5", False, "CRAM-MD5"),  # item 133
-        ("LOGIN PLAIN", False, None),
-        ("XOAUTH2", True, None),
-        ("", True, None),
-    ],
-)
-def test_the_mechanism_depends_on_who_can_read_along(offered, may_show_password, mechanism):
-    assert choose_mechanism(frozenset(offered.split()), may_show_password) == mechanism
-
-
-def signing_in(mechanisms: str, dialogue: str, login: Login = IN_CLEAR) -> str:
-    return result(opening(login=login), f"{EHLO}S: 250-mx.example\nS: 250 AUTH {mechanisms}\n{dialogue}")
-
-
-PLAIN = f"C: AUTH PLAIN {b64(chr(0) + 'robot' + chr(0) + 's3cret')}"
-CHALLENGE = "<1896.697170952@mx.example>"
-DIGEST = hmac.new(b"s3cret", CHALLENGE.encode(), "md5").hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("mechanisms", "dialogue", "expected"),
-    [
-        ("PLAIN", f"{PLAIN}\nS: 235 2.7.0 welcome", "opened"),  # item 135
-        ("PLAIN", f"{PLAIN}\nS: 535 5.7.8 no{QUIT}", "auth: 535 5.7.8"),  # item 139
-        ("PLAIN", f"{PLAIN}\nS: 454 4.7.0 later{QUIT}", "auth: 454 4.7.0"),  # item 140
-        ("PLAIN", f"{PLAIN}\nS: 334 more\nC: *\nS: 501 gave up{QUIT}", "auth: 451 4.7.0"),
-        ("PLAIN", f"{PLAIN}\nX: hangs up", "hello: 451 4.4.2"),
-        ("PLAIN", f"{PLAIN}\nT: waits in vain", "hello: 451 4.4.2"),  # item 88
-        ("LOGIN", f"C: AUTH LOGIN\nS: 334 {b64('Username:')}\nC: {b64('robot')}\nS: 334 {b64('Password:')}\n"
-         f"C: {b64('s3cret')}\nS: 235 welcome", "opened"),
-        ("LOGIN", f"C: AUTH LOGIN\nS: 334 who?\nC: {b64('robot')}\nS: 334\nC: {b64('s3cret')}\nS: 235 welcome",
-         "opened"),  # item 137
-        ("LOGIN", f"C: AUTH LOGIN\nS: 334\nC: {b64('robot')}\nS: 535 unknown{QUIT}", "auth: 535"),
-        ("LOGIN", f"C: AUTH LOGIN\nS: 504 not today{QUIT}", "auth: 504"),
-        ("CRAM-MD5", f"C: AUTH CRAM-MD5\nS: 334 {b64(CHALLENGE)}\nC: {b64('robot ' + DIGEST)}\nS: 235 welcome",
-         "opened"),
-        ("CRAM-MD5", f"C: AUTH CRAM-MD5\nS: 334 ?!\nC: *\nS: 501 gave up{QUIT}", "auth: 451 4.7.0"),  # item 136
-        ("CRAM-MD5", f"C: AUTH CRAM-MD5\nS: 334 abc\nC: *\nS: 501 gave up{QUIT}", "auth: 451 4.7.0"),
-        ("CRAM-MD5", f"C: AUTH CRAM-MD5\nS: 504 not today{QUIT}", "auth: 504"),
-        ("XOAUTH2", "C: QUIT\nS: 221 bye", "auth: 451 4.7.0"),
-        ("", "C: QUIT\nS: 221 bye", "auth: 451 4.7.0"),
-    ],
-)  # fmt: skip
-def test_signing_in(mechanisms, dialogue, expected):
-    assert signing_in(mechanisms, dialogue) == expected
-
-
-def test_the_password_does_not_go_out_in_clear():  # item 133
-    assert signing_in("PLAIN LOGIN", "C: QUIT\nS: 221 bye", LOGIN) == "auth: 451 4.7.0"
-    cram = f"C: AUTH CRAM-MD5\nS: 334 {b64(CHALLENGE)}\nC: {b64('robot ' + DIGEST)}\nS: 235 welcome"
-    assert signing_in("PLAIN CRAM-MD5", cram, LOGIN) == "opened"
-
-
-@pytest.mark.parametrize("policy", [ENABLE, REQUIRE])
-def test_inside_tls_the_password_may_be_shown(policy):
-    offer = "S: 250-mx.example\nS: 250 AUTH PLAIN\n"
-    transcript = f"{OFFERED}{SECURED}{offer}{PLAIN}\nS: 235 welcome"
-    assert result(opening(policy, LOGIN), transcript) == "opened"
-
-
-def test_a_response_too_long_for_its_command_goes_in_a_line_of_its_own():  # item 135
-    long = Login(b"robot", b"x" * 500, allow_plaintext=True)
-    response = b64(b"\0robot\0" + b"x" * 500)
-    assert signing_in("PLAIN", f"C: AUTH PLAIN\nS: 334\nC: {response}\nS: 235 welcome", long) == "opened"
-
-
-def test_secrets_are_in_no_repr_and_no_verdict():  # item 142
-    machine = opening(login=IN_CLEAR)
-    echo = f"S: 535 s3cret is wrong, or {b64('s3cret')}"
-    result(machine, f"{EHLO}S: 250-mx.example\nS: 250 AUTH PLAIN\n{PLAIN}\n{echo}{QUIT}")
-    shown = f"{IN_CLEAR} {machine.result} {machine._said} {vars(machine)}"
-    assert "s3cret" not in shown
-    assert b64("s3cret") not in shown
-    assert "***" in shown
 
 
 # -- deadlines

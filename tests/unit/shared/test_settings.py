@@ -56,7 +56,19 @@ def test_people_write_toml_and_get_it_back():
         ({"relay": {"host": "a b"}}, "relay.host", ['got "a b"']),
         ({"relay": {"port": 70000}}, "relay.port", ["got 70000", "<= 65535"]),
         ({"relay": {"auth": {"user": "u"}}}, "relay.auth.password", ["missing"]),
-        ({"relay": {"auth": {"user": "u", "password": {}}}}, "relay.auth.password", ["one of the two"]),
+        ({"relay": {"auth": {"user": "u", "password": {}}}}, "relay.auth.password", ["one of them"]),
+        ({"relay": {"auth": {"user": "u", "password": {"env": "A", "file": "b"}}}}, "relay.auth.password",
+         ["one of them"]),
+        ({"relay": {"auth": {"user": "u", "token": {"command": "../../bin/sh"}}}}, "relay.auth.token.command",
+         ['got "../../bin/sh"']),
+        ({"relay": {"auth": {"user": "u", "token": {"command": ".."}}}}, "relay.auth.token.command", ['got ".."']),
+        ({"relay": {"auth": {"user": "u", "password": {"env": "A"}, "mechanisms": ["XOAUTH2"]}}}, "relay.auth.token",
+         ["is missing"]),
+        ({"relay": {"auth": {"user": "u", "token": {"env": "A"}, "mechanisms": ["XOAUTH2", "PLAIN"]}}},
+         "relay.auth.password", ["is missing"]),
+        ({"relay": {"auth": {"user": "u", "password": {"env": "A"}, "mechanisms": ["NTLM"]}}},
+         "relay.auth.mechanisms[0]", ['got "NTLM"']),
+        ({"fallback": {"starttls_454": "bounce"}}, "fallback.starttls_454", ['got "bounce"']),
         ({"routes": {"a.example": {"host": "ok"}, "b.example": {"host": "ok", "port": "x"}}},
          'routes."b.example".port', ['got "x"', "takes a whole number"]),
         ({"identity": {"reply_to": "nobody"}}, "identity.reply_to", ["is no e-mail address"]),
@@ -85,15 +97,28 @@ def test_a_refusal_names_the_field_what_it_got_and_what_it_takes(document, field
         assert words in refused.value.reason
 
 
-@pytest.mark.parametrize("group", [{"relay": {}}, {"routes": {"a.example": {"host": "mx"}}}])
-def test_a_plain_password_is_refused_and_not_repeated(group):
-    owner = group.get("relay", None)
-    owner = group["routes"]["a.example"] if owner is None else owner
-    owner["auth"] = {"user": "u", "password": "hunter2"}
+@pytest.mark.checklist(142)
+@pytest.mark.parametrize("secret", ["password", "token"])
+@pytest.mark.parametrize("group", ["relay", "routes"])
+def test_a_plain_secret_is_refused_and_not_repeated(group, secret):
+    auth = {"user": "u", secret: "hunter2"}
+    document = {"relay": {"auth": auth}} if group == "relay" else {"routes": {"a.example": {"host": "m", "auth": auth}}}
     with pytest.raises(Invalid, match="takes a reference") as refused:
-        parse_settings(group)
-    assert refused.value.field.endswith("auth.password")
+        parse_settings(document)
+    assert refused.value.field.endswith(f"auth.{secret}")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"user": "u", "password": {"env": "A"}, "mechanisms": ["CRAM-MD5", "PLAIN"]},
+        {"user": "u", "token": {"command": "gmail-token"}, "mechanisms": ["XOAUTH2"]},
+        {"user": "u", "token": {"file": "/run/token"}, "password": {"env": "A"}, "mechanisms": ["XOAUTH2", "PLAIN"]},
+    ],
+)
+def test_ways_to_sign_in_that_fit_the_secrets(auth):
+    assert to_document(parse_settings({"relay": {"auth": auth}}))["relay"]["auth"] == {**auth, "allow_plaintext": False}
 
 
 @pytest.mark.parametrize(
