@@ -80,7 +80,8 @@ class Link(asyncio.Protocol):
                 self._hang_up(transport)
         else:
             now = self._loop.time()
-            while not self._paused and (data := machine.to_send(now)):
+            # A transport that has failed takes everything and sends nothing: a final dot among it would seem to be out.
+            while not (self._paused or transport.is_closing()) and (data := machine.to_send(now)):
                 transport.write(data)
             if machine.deadline < self._timer_at:
                 self._set_timer(machine.deadline)

@@ -10,8 +10,9 @@ from shared.outcomes import Bounced, Deferred, Outcome
 from shared.smtp_reply import Reply, Severity, severity
 
 # These say that we must sign in or secure the connection first (RFC 4954 section 6, RFC 3207 section 4): a fault of
-# our settings and no verdict on the mail, so the mail waits until the settings are right.
-_OUR_FAULT = frozenset({530, 534, 535, 538})
+# our settings and no verdict on the mail, so the mail waits until the settings are right. 503 says that a command came
+# in the wrong place: a disorder between two programs, over when the next connection begins.
+_OUR_FAULT = frozenset({503, 530, 534, 535, 538})
 
 
 class Sent(msgspec.Struct, frozen=True):

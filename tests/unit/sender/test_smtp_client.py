@@ -264,6 +264,7 @@ S: 250 second
         ("550 5.7.1 go away", "bounced 550 5.7.1 go away"),
         ("552 5.3.4 too big", "bounced 552 5.3.4 too big"),  # of MAIL, it is for good (RFC 1870)
         ("530 5.7.0 sign in first", "deferred 530 5.7.0 sign in first"),  # item 140
+        ("503 5.5.1 not here", "deferred 503 5.5.1 not here"),  # a disorder, and no verdict on the mail
         ("530 5.7.0 say STARTTLS first", "deferred 530 5.7.0 say STARTTLS first"),
     ],
 )
