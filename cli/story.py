@@ -28,6 +28,8 @@ def _facts(story: Story, zone: tzinfo | None) -> list[str]:
         ("sender", story.sender or "<> (bounces go nowhere)"),
         ("size", counted(story.size, "octet")),
         ("batch", story.batch),
+        ("reports on", story.about),
+        ("reported by", ", ".join(story.reports)),
         ("priority", "" if story.priority == "normal" else story.priority),
         ("submitted by", story.submitted_by),
         ("admitted", show_time(story.admitted, zone)),

@@ -357,6 +357,8 @@ class Story(Struct, frozen=True, kw_only=True):
     recipients: list[RecipientState]
     waits: list[str]  # why it waits, a sentence per recipient that does
     steps: list[Step]
+    about: str  # the id of the mail that it reports on; "" for all but reports
+    reports: list[str]  # the ids of the reports on it
 
 
 class ShowAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="show"):

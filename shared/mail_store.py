@@ -113,6 +113,9 @@ recipients = sa.Table(
     sa.Column("enhanced", sa.Text, nullable=False, server_default=""),
     sa.Column("reply", sa.Text, nullable=False, server_default=""),
     sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column(
+        "told_late", sa.Boolean, nullable=False, server_default=sa.false()
+    ),  # the reverse-path knows of the delay
     sa.Column("site", sa.Text),  # that kept it from being sent, since its last attempt
     # A number is never given again: the work message of a replaced recipient would claim its successor, and the new
     # content would go to the former address.

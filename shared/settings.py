@@ -13,7 +13,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-from shared.addresses import parse_addresses, refuse_control_characters
+from shared.addresses import check_spec, parse_addresses, refuse_control_characters
 from shared.contracts import Credentials, EventKind, Revision, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
 from shared.durations import Duration
@@ -23,6 +23,7 @@ _END = r"$(?!\n)"  # Python's `$` alone lets a line end through, which would bre
 _HOST = rf"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?){_END}"
 _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 _HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\]){_END}"
+_REPORTING = rf"^({_LABELS})?{_END}"
 _DNS_SERVER = rf"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{{1,5}})?{_END}"
 
 _LANES = 4  # shared.topology.LANES, which a test holds equal: a sender opens one connection per site and lane
@@ -91,6 +92,23 @@ class Identity(_Group, frozen=True, kw_only=True):
             max_length=255,
         ),
     ] = "auto"
+    reporting_mta: Annotated[
+        str,
+        Meta(
+            description="name of this mail system in reports of undelivered mail; absent, the HELO name, or failing "
+            "that the machine's",
+            pattern=_REPORTING,
+            max_length=255,
+        ),
+    ] = ""
+    postmaster: Annotated[
+        str,
+        Meta(
+            description="address that reports of undelivered mail come from; absent, MAILER-DAEMON at the name of this "
+            "mail system, or failing that at the domain of the mail's sender",
+            max_length=254,
+        ),
+    ] = ""
 
 
 class Sending(_Group, frozen=True, kw_only=True):
@@ -144,6 +162,9 @@ class Retry(_Group, frozen=True, kw_only=True):
     give_up: Annotated[Duration, Meta(description="a mail not delivered after this time is bounced")] = Duration(
         days=5
     )  # RFC 5321 section 4.5.4.1: at least 4 to 5 days
+    give_up_dsn: Annotated[
+        Duration, Meta(description="a report of undelivered mail that is not delivered after this time is dropped")
+    ] = Duration(days=2)
 
 
 class RelayRoute(_Group, frozen=True, kw_only=True):
@@ -201,6 +222,19 @@ class Settings(_Group, frozen=True, kw_only=True):
         kind for kind in get_args(EventKind) if kind not in ("accepted", "released")
     )
     history: Annotated[Duration, Meta(description="how long final mails can still be shown")] = Duration(days=30)
+    bounces: Annotated[
+        Literal["dsn", "events"],
+        Meta(
+            description="dsn: who sent a mail that can not be delivered gets a mail that says so, beside the event; "
+            "events: the event alone"
+        ),
+    ] = "dsn"
+    delay_notice: Annotated[
+        Duration | None,
+        Meta(
+            description="who sent a mail that is not delivered after this time gets one mail that says so; absent: none"
+        ),
+    ] = None
     delivery: Delivery = Delivery()
     relay: Relay = Relay()
     fallback: Fallback = Fallback()
@@ -349,6 +383,11 @@ def _check_identity(identity: Identity) -> None:
         refuse_control_characters(identity.sender_name)
     except ValueError as error:
         raise Invalid("identity.sender_name", str(error)) from error
+    if identity.postmaster:
+        try:
+            check_spec(identity.postmaster)
+        except ValueError as error:
+            raise Invalid("identity.postmaster", f"{error}, or nothing") from error
     try:
         parse_addresses(identity.reply_to)
     except ValueError as error:

@@ -41,6 +41,8 @@ def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
         recipients=[_recipient_state(each, down) for each in of],
         waits=[sentence for each in of if (sentence := why_it_waits(each, row.held_by, now, down))],
         steps=_steps(row, of, earlier),
+        about=next((each.detail for each in earlier if each.what == "about"), ""),
+        reports=[each.detail for each in earlier if each.what == "reported"],
     )
 
 

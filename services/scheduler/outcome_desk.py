@@ -1,7 +1,7 @@
 """Outcomes come in batches, are applied in one transaction, then announced, then acknowledged."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -12,6 +12,7 @@ from services.scheduler import sites, store
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim
+from services.scheduler.reporting import Report, write_reports
 from shared import metrics
 from shared.broker import Consumer, Delivery, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome
@@ -19,7 +20,7 @@ from shared.dead import put_aside
 from shared.mail_store import State, StoreThread
 from shared.outcomes import Delivered
 from shared.refusals import UNREADABLE
-from shared.settings import Retry
+from shared.settings import Retry, Settings
 from shared.settings_feed import SettingsFeed
 from shared.topology import OUTCOME
 from shared.worker import finish
@@ -27,6 +28,7 @@ from shared.worker import finish
 log = structlog.get_logger()
 
 _MOST = 200  # messages in one transaction
+_ENOUGH_FAILURES = 300  # in one transaction: 0.1 s, during which no mail is admitted
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
 
 _decoder = msgspec.msgpack.Decoder(OutcomeReport)
@@ -80,12 +82,19 @@ class OutcomeDesk:
     async def _take(self, reports: Sequence[OutcomeReport]) -> None:
         if not reports:
             return
-        changes = await self._thread.run(
-            apply_reports, reports, datetime.now(UTC), self._feed.settings.retry, self._chance
+        for portion in _portions(reports):
+            await self._settle(portion)
+
+    async def _settle(self, reports: Sequence[OutcomeReport]) -> None:
+        changes, told = await self._thread.run(
+            settle_and_tell, reports, datetime.now(UTC), self._feed.settings, self._feed.revision, self._chance
         )
         for change in changes:
             _log(change)
+        for report in told:
+            _log_report(report)
         waiting = [change.wake for change in changes if change.wake is not None]
+        waiting += [report.draft.due for report in told]
         if waiting:
             self._alarm.set_for(min(waiting))
         self._on_final([change.pending.mail_no for change in changes if change.wake is None])
@@ -94,6 +103,33 @@ class OutcomeDesk:
     async def _put_aside(self, delivery: Delivery, reason: str) -> None:
         log.error("outcome_not_understood", reason=reason, next="dead_letter")
         await put_aside(self._publisher, delivery, OUTCOME, reason)
+
+
+def _portions(reports: Sequence[OutcomeReport]) -> Iterator[list[OutcomeReport]]:
+    """Reports in parts that leave each transaction short: every recipient that fails may cost a mail to its sender."""
+    portion: list[OutcomeReport] = []
+    failures = 0
+    for report in reports:
+        portion.append(report)
+        failures += sum(not isinstance(each.outcome, Delivered) for each in report.outcomes)
+        if failures >= _ENOUGH_FAILURES:
+            yield portion
+            portion, failures = [], 0
+    if portion:
+        yield portion
+
+
+def settle_and_tell(
+    connection: sa.Connection,
+    reports: Sequence[OutcomeReport],
+    now: datetime,
+    settings: Settings,
+    revision: int,
+    chance: random.Random,
+) -> tuple[list[Change], list[Report]]:
+    """Apply outcomes and admit the mails that tell of them, in one transaction: neither comes without the other."""
+    changes = apply_reports(connection, reports, now, settings.retry, chance)
+    return changes, write_reports(connection, changes, settings, revision, now)
 
 
 def apply_reports(
@@ -127,6 +163,18 @@ def apply_reports(
     store.settle(connection, list(changes.values()))
     sites.note_detours(connection, list(changes.values()), now)
     return list(changes.values())
+
+
+def _log_report(report: Report) -> None:
+    metrics.ADMITTED.inc()
+    log.info(
+        "reported",
+        mail=report.about,
+        report=report.draft.id,
+        to=report.draft.composed.recipients[0],
+        action=report.action,
+        recipients=report.recipients,
+    )
 
 
 def _log(change: Change) -> None:

@@ -53,6 +53,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply
     in_doubt: bool
     ends_attempt: bool  # False: nothing was tried
+    last: Reply | None = None  # where the reply says that it was given up: what the last attempt ended with
     site: str | None = None  # that it waits for
     next_probe: datetime | None = None  # of that site, where it has just begun to wait for it
 
@@ -79,6 +80,7 @@ def decide(
         attempt: int = 0,
         in_doubt: bool = False,
         site: Site | None = None,
+        last: Reply | None = None,
     ) -> Change:
         return Change(
             pending=pending,
@@ -92,6 +94,7 @@ def decide(
             reply=_short(reply),
             in_doubt=in_doubt,
             ends_attempt=not isinstance(outcome, Parked) or wake is None,
+            last=None if last is None else _short(last),
             site=site.name if site is not None else None,
             next_probe=_next_probe(site, now, wake) if site and wake and not pending.site else None,
         )
@@ -108,7 +111,7 @@ def decide(
                 case Again(at):
                     return change(State.DEFERRED, site.said, site.host, wake=at, site=site)
                 case GiveUp():
-                    return change(State.BOUNCED, _expired(pending, site.said, now), site.host)
+                    return change(State.BOUNCED, _expired(pending, site.said, now), site.host, last=site.said)
                 case never:
                     assert_never(never)
         case Parked(reason, pause_s, name):
@@ -121,7 +124,7 @@ def decide(
                     attempt = pending.attempt + 1
                     return change(State.DEFERRED, reply, host, wake=at, attempt=attempt, in_doubt=in_doubt)
                 case GiveUp():
-                    return change(State.BOUNCED, _expired(pending, reply, now), host, in_doubt=in_doubt)
+                    return change(State.BOUNCED, _expired(pending, reply, now), host, in_doubt=in_doubt, last=reply)
                 case never:
                     assert_never(never)
         case never:

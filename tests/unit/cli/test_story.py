@@ -76,13 +76,15 @@ def test_the_story_says_what_it_is_where_it_stands_why_it_waits_and_what_happene
         give_up=NOON + timedelta(days=5),
         recipients=[RecipientState(address="b@y.example", state="held", since=NOON, attempt=1)],
         waits=["b@y.example: held by the setting"],
-        steps=[Step(time=NOON, what="admitted", revision=0)],
+        steps=[Step(time=NOON, what="admitted", revision=0)], about="m0", reports=["dsn.m1.7", "delay.m1.7"],
     )  # fmt: skip
     assert story_lines(story, UTC) == [
         "mail m1",
         "  subject       (none)",
         "  sender        <> (bounces go nowhere)",
         "  size          1 octet",
+        "  reports on    m0",
+        "  reported by   dsn.m1.7, delay.m1.7",
         "  admitted      2026-03-01 12:00:00",
         "  gives up      2026-03-06 12:00:00",
         "",
