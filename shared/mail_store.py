@@ -161,6 +161,7 @@ sites = sa.Table(
     sa.Column("code", sa.SmallInteger, nullable=False),
     sa.Column("enhanced", sa.Text, nullable=False),
     sa.Column("reply", sa.Text, nullable=False),
+    sa.Column("remote", sa.Boolean, nullable=False),  # whether a server said so
     sa.Column("prober", sa.Text, nullable=False),  # the sender that alone may connect, "" for none
     sa.Column("lease_end", Instant),  # until then
     sa.Column("called", Instant),  # when the scheduler let a mail out for the next probe

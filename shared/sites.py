@@ -48,6 +48,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     code: int = 0
     enhanced: str = ""
     reply: str = ""
+    remote: bool = True  # whether a server said so
     prober: str = ""
     lease_end: datetime | None = None
     called: datetime | None = None
@@ -56,7 +57,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def said(self) -> Reply:
         """Why it is down."""
-        return Reply(self.code, self.enhanced, self.reply)
+        return Reply(self.code, self.enhanced, self.reply, self.remote)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -152,6 +153,7 @@ def after(site: Site, news: News, worker: str, now: datetime, pause_after: Calla
                 code=reply.code,
                 enhanced=reply.enhanced,
                 reply=reply.text[:_LONGEST_REPLY],
+                remote=reply.remote,
             )
         case Left():
             return change(site, prober="", lease_end=None) if probing else site

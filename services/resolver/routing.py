@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.resolver.domains import domain_of
 from services.resolver.lanes import lane_of
 from services.resolver.plan import MxHosts
 from services.resolver.relay import relay_route
-from shared.contracts import Envelope, Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
+from shared.contracts import Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
 from shared.outcomes import Bounced, Deferred
 from shared.settings import Settings, limit_of
 
@@ -96,13 +97,6 @@ def mx_width(settings: Settings, names: Collection[str], domain: str, lanes: int
 def _send(request: RouteRequest, leg: Leg, recipients: list[Recipient], lanes: int) -> tuple[int, SendRequest]:
     envelope = request.envelope
     if len(recipients) < len(envelope.recipients):
-        envelope = Envelope(
-            envelope.mail,
-            envelope.reverse_path,
-            tuple(recipients),
-            envelope.size,
-            envelope.eight_bit,
-            envelope.smtputf8,
-        )
+        envelope = replace(envelope, recipients=tuple(recipients))
     lane = lane_of(leg.route.site, envelope.mail, leg.width, lanes)
     return lane, SendRequest(envelope, request.attempt, leg.route)

@@ -28,7 +28,7 @@ from shared.worker import finish
 log = structlog.get_logger()
 
 _MOST = 200  # messages in one transaction
-_ENOUGH_FAILURES = 300  # in one transaction: 0.1 s, during which no mail is admitted
+ENOUGH_FAILURES = 300  # in one transaction: 0.1 s, during which no mail is admitted
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
 
 _decoder = msgspec.msgpack.Decoder(OutcomeReport)
@@ -82,7 +82,7 @@ class OutcomeDesk:
     async def _take(self, reports: Sequence[OutcomeReport]) -> None:
         if not reports:
             return
-        for portion in _portions(reports):
+        for portion in portions(reports):
             await self._settle(portion)
 
     async def _settle(self, reports: Sequence[OutcomeReport]) -> None:
@@ -105,14 +105,14 @@ class OutcomeDesk:
         await put_aside(self._publisher, delivery, OUTCOME, reason)
 
 
-def _portions(reports: Sequence[OutcomeReport]) -> Iterator[list[OutcomeReport]]:
+def portions(reports: Sequence[OutcomeReport]) -> Iterator[list[OutcomeReport]]:
     """Reports in parts that leave each transaction short: every recipient that fails may cost a mail to its sender."""
     portion: list[OutcomeReport] = []
     failures = 0
     for report in reports:
         portion.append(report)
         failures += sum(not isinstance(each.outcome, Delivered) for each in report.outcomes)
-        if failures >= _ENOUGH_FAILURES:
+        if failures >= ENOUGH_FAILURES:
             yield portion
             portion, failures = [], 0
     if portion:

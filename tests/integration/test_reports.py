@@ -18,6 +18,7 @@ from shared.contracts import OutcomeReport, RecipientOutcome, Retract
 from shared.mail_store import State, contents, mails
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Settings, parse_settings
+from shared.sites import Asked, WentDown, exchange
 from shared.smtp_reply import Reply, own_verdict
 from tests.support.store import NOW, OpenStore, a_draft
 
@@ -209,6 +210,26 @@ def test_a_very_long_header_is_cut_at_a_line(store: OpenStore):
     report_of = report.draft.composed.content
     assert len(report_of) < 70_000
     assert b"x" * 90 + b"\r\n\r\n--=_" in report_of
+
+
+@pytest.mark.checklist(155)
+@pytest.mark.parametrize(
+    ("why", "diagnosis"),
+    [
+        (Reply(421, "4.7.0", "later"), b"Remote-MTA: dns; mx.example\r\nDiagnostic-Code: smtp; 421 4.7.0 later\r\n"),
+        (own_verdict(451, "4.4.1", "no connection"), b""),
+    ],
+)
+def test_of_a_site_that_stays_down_only_what_it_said_is_a_diagnosis(store: OpenStore, why: Reply, diagnosis: bytes):
+    host = "mx.example [192.0.2.1]:25"
+    store.run(exchange, [], [Asked("mx:y", 3)], "sender-1", NOW, lambda _: HOUR)
+    store.run(exchange, [WentDown("mx:y", why, host, 3, NOW)], [], "sender-1", NOW, lambda _: HOUR)
+    [number] = store.admit_released(a_mail())
+
+    [report] = settle(store, (number, Parked("it is down", site="mx:y")), now=NOW + timedelta(days=6))
+
+    content = report.draft.composed.content
+    assert b"Status: 4.4.7\r\n" + diagnosis + b"Last-Attempt-Date" in content
 
 
 def test_without_the_content_there_is_a_report_all_the_same(store: OpenStore):

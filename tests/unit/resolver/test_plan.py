@@ -39,6 +39,7 @@ def code_of(verdict):
     return f"{verdict.reply.code} {verdict.reply.enhanced}"
 
 
+@pytest.mark.checklist(156)
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [

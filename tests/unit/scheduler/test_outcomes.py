@@ -146,6 +146,7 @@ def test_the_reply_and_the_host_are_kept(outcome, reply, host, in_doubt):
     assert (change.reply, change.host, change.in_doubt) == (reply, host, in_doubt)
 
 
+@pytest.mark.checklist(156)
 @pytest.mark.parametrize(
     ("admitted", "words"),
     [

@@ -120,6 +120,7 @@ def test_mail_says_what_the_server_may_know(changes, offered, command):
     assert announced.mail == command + "\r\n"
 
 
+@pytest.mark.checklist(156)
 @pytest.mark.parametrize(
     ("changes", "offered", "verdict"),
     [

@@ -97,7 +97,7 @@ def test_starttls_offered_inside_tls_is_ignored(policy):
     assert result(opening(policy), f"{OFFERED}{SECURED}S: 250-mx.example\nS: 250 STARTTLS") == "opened"
 
 
-@pytest.mark.checklist(121)
+@pytest.mark.checklist(121, 156)
 @pytest.mark.parametrize(
     ("transcript", "expected"),
     [
