@@ -101,3 +101,16 @@ PriorityOption = Annotated[
     Literal["normal", "urgent"],
     typer.Option("--priority", help="urgent: no hold, ahead of others.", rich_help_panel=_HANDLING),
 ]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="WHAT",
+        help="Of what the reverse-path is told by mail: never; or failure, delay, success, with commas.",
+        rich_help_panel=_HANDLING,
+    ),
+]
+RetOption = Annotated[
+    Literal["hdrs", "full"] | None,
+    typer.Option("--ret", help="What a report of failure returns: headers, or the mail.", rich_help_panel=_HANDLING),
+]

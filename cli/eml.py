@@ -48,6 +48,8 @@ def from_eml(source: str, content: bytes, handling: HandlingFlags) -> Submission
         give_up_after=as_duration(handling.give_up_after),
         batch=handling.batch,
         priority="urgent" if handling.priority == "urgent" else "normal",
+        notify=handling.notify,
+        ret=handling.ret,
     )
 
 

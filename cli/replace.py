@@ -45,6 +45,8 @@ def replace(
     give_up_after: option.GiveUpOption = None,
     batch: option.BatchOption = "",
     priority: option.PriorityOption = "normal",
+    notify: option.NotifyOption = None,
+    ret: option.RetOption = None,
     home: HomeOption = DEFAULT_HOME,
     timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
@@ -57,7 +59,9 @@ def replace(
         sender=sender, to=to or [], cc=cc or [], bcc=bcc or [], reply_to=reply_to or [], subject=subject, text=text,
         text_file=text_file, html_file=html_file, attach=attach or [], header=header or [], return_path=return_path,
     )  # fmt: skip
-    handling = to_handling(hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority)
+    handling = to_handling(
+        hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority, notify=notify, ret=ret
+    )
     check_id("ID", mail_id)
     command = Replace(id=mail_id, submission=_submission(file, content, handling))
     answer = with_client(Home(home), lambda client: client.ask(command, ReplaceAnswer), timeout)

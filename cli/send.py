@@ -107,6 +107,8 @@ def send(
     give_up_after: option.GiveUpOption = None,
     batch: option.BatchOption = "",
     priority: option.PriorityOption = "normal",
+    notify: option.NotifyOption = None,
+    ret: option.RetOption = None,
     mail_id: IdOption = None,
     mail_from: MailFromOption = None,
     rcpt_to: RcptToOption = None,
@@ -122,7 +124,9 @@ def send(
         sender=sender, to=to or [], cc=cc or [], bcc=bcc or [], reply_to=reply_to or [], subject=subject, text=text,
         text_file=text_file, html_file=html_file, attach=attach or [], header=header or [], return_path=return_path,
     )  # fmt: skip
-    handling = to_handling(hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority)
+    handling = to_handling(
+        hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority, notify=notify, ret=ret
+    )
     if mail_id is not None:
         check_id("--id", mail_id)
     if file is None:

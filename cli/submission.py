@@ -12,7 +12,7 @@ import msgspec
 
 from cli.failures import usage
 from shared.addresses import parse_addresses
-from shared.contracts import MAX_MAIL_ID, Attachment, Submission
+from shared.contracts import MAX_MAIL_ID, Attachment, Notify, Ret, Submission
 from shared.durations import Duration
 
 _MAX_BATCH = 200  # characters, as the contract says
@@ -51,6 +51,8 @@ class HandlingFlags(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after: timedelta | None = None
     batch: str = ""
     priority: str = "normal"
+    notify: Notify | None = None
+    ret: Ret | None = None
 
 
 def to_submission(content: ContentFlags, handling: HandlingFlags, read: Callable[[str], bytes]) -> Submission:
@@ -88,11 +90,20 @@ def to_submission(content: ContentFlags, handling: HandlingFlags, read: Callable
         give_up_after=as_duration(handling.give_up_after),
         batch=handling.batch,
         priority="urgent" if handling.priority == "urgent" else "normal",
+        notify=handling.notify,
+        ret=handling.ret,
     )
 
 
 def to_handling(
-    *, hold: timedelta | None, send_at: str | None, give_up_after: timedelta | None, batch: str, priority: str
+    *,
+    hold: timedelta | None,
+    send_at: str | None,
+    give_up_after: timedelta | None,
+    batch: str,
+    priority: str,
+    notify: str | None = None,
+    ret: Ret | None = None,
 ) -> HandlingFlags:
     """Judge the flags. Raises CommandFailed."""
     if len(batch) > _MAX_BATCH:
@@ -103,7 +114,18 @@ def to_handling(
         give_up_after=give_up_after,
         batch=batch,
         priority=priority,
+        notify=None if notify is None else _notices(notify),
+        ret=ret,
     )
+
+
+def _notices(text: str) -> Notify:
+    words = text if text == "never" else [word.strip() for word in text.split(",")]
+    try:
+        notify: Notify = msgspec.convert(words, Notify)
+    except msgspec.ValidationError as error:
+        raise usage(f"--notify: got {text!r}; takes never, or failure, delay and success with commas") from error
+    return notify
 
 
 def check_id(flag: str, mail_id: str) -> None:
@@ -117,7 +139,7 @@ def read_file(path: str) -> bytes:
     return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
 
 
-def handling_headers(handling: HandlingFlags) -> dict[str, str]:
+def handling_headers(handling: HandlingFlags) -> dict[str, Any]:
     """The same for a finished message, as AMQP headers; only what is said."""
     said = {
         "hold": None if handling.hold is None else str(as_duration(handling.hold)),
@@ -125,6 +147,8 @@ def handling_headers(handling: HandlingFlags) -> dict[str, str]:
         "give_up_after": None if handling.give_up_after is None else str(as_duration(handling.give_up_after)),
         "batch": handling.batch,
         "priority": "" if handling.priority == "normal" else handling.priority,
+        "notify": handling.notify,
+        "ret": handling.ret,
     }
     return {name: value for name, value in said.items() if value}
 

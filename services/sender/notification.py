@@ -17,5 +17,7 @@ def of_mail(id: str, ret: str) -> str:
 def of_recipient(address: str, notify: str) -> str:
     """Parameters of RCPT. ORCPT keeps the address as we have it, should the receiver rewrite it."""
     parameters = f" NOTIFY={notify.upper()}" if notify else ""
-    original = original_recipient(address)
-    return parameters + f" ORCPT={original}" if len(original) <= _MAX_ORIGINAL_RECIPIENT else parameters
+    # It is optional, and servers that judge the address in it (OpenSMTPD) do so before they decode it: one with quotes
+    # would cost the recipient.
+    original = "" if '"' in address else original_recipient(address)
+    return f"{parameters} ORCPT={original}" if 0 < len(original) <= _MAX_ORIGINAL_RECIPIENT else parameters

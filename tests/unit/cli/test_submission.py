@@ -82,15 +82,39 @@ def test_a_time_to_send_at_needs_its_offset(text):
         to_handling(hold=None, send_at=text, give_up_after=None, batch="", priority="normal")
 
 
+@pytest.mark.parametrize(
+    ("text", "notify"),
+    [
+        ("never", "never"),
+        ("failure", ["failure"]),
+        ("failure, delay", ["failure", "delay"]),
+        ("never,delay", None),
+        ("", None),
+    ],
+)
+def test_the_notices_are_named_with_commas(text, notify):
+    def judged():
+        return to_handling(hold=None, send_at=None, give_up_after=None, batch="", priority="normal", notify=text)
+
+    if notify is None:
+        with pytest.raises(CommandFailed, match="--notify"):
+            judged()
+    else:
+        assert judged().notify == notify
+
+
 def test_a_finished_message_carries_its_wishes_as_headers():
     handling = HandlingFlags(
-        hold=timedelta(seconds=90), send_at=datetime(2030, 1, 31, 8, 30, tzinfo=UTC), batch="march", priority="urgent"
-    )
+        hold=timedelta(seconds=90), send_at=datetime(2030, 1, 31, 8, 30, tzinfo=UTC), batch="march", priority="urgent",
+        notify=["failure", "delay"], ret="full",
+    )  # fmt: skip
     assert handling_headers(handling) == {
         "hold": "1m30s",
         "send_at": "2030-01-31T08:30:00+00:00",
         "batch": "march",
         "priority": "urgent",
+        "notify": ["failure", "delay"],
+        "ret": "full",
     }
     assert handling_headers(NO_WISHES) == {}
     assert handling_headers(HandlingFlags(hold=timedelta())) == {"hold": "0s"}
