@@ -10,9 +10,10 @@ from shared.outcomes import Bounced, Deferred, Outcome
 from shared.smtp_reply import Reply, Severity, severity
 
 # These say that we must sign in or secure the connection first (RFC 4954 section 6, RFC 3207 section 4): a fault of
-# our settings and no verdict on the mail, so the mail waits until the settings are right. 503 says that a command came
-# in the wrong place: a disorder between two programs, over when the next connection begins.
-_OUR_FAULT = frozenset({503, 530, 534, 535, 538})
+# our settings and no verdict on the mail, so the mail waits until the settings are right.
+_OUR_FAULT = frozenset({530, 534, 535, 538})
+# A command came in the wrong place: a disorder between two programs, which a new connection ends, and no verdict either.
+_DISORDER = 503
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class Job:
 
 def refused(reply: Reply, host: str) -> Deferred | Bounced:
     """The outcome of a reply other than 2yz and 3yz."""
-    permanent = severity(reply) is Severity.PERMANENT and reply.code not in _OUR_FAULT
+    permanent = severity(reply) is Severity.PERMANENT and reply.code not in _OUR_FAULT and reply.code != _DISORDER
     return Bounced(reply, host) if permanent else Deferred(reply, host)
 
 
