@@ -12,7 +12,8 @@ from shared.smtp_reply import Reply, Severity, severity
 # These say that we must sign in or secure the connection first (RFC 4954 section 6, RFC 3207 section 4): a fault of
 # our settings and no verdict on the mail, so the mail waits until the settings are right.
 _OUR_FAULT = frozenset({530, 534, 535, 538})
-# A command came in the wrong place: a disorder between two programs, which a new connection ends, and no verdict either.
+# A command came in the wrong place: a disorder between two programs, which a new connection ends, and no verdict
+# either.
 _DISORDER = 503
 
 
