@@ -58,7 +58,10 @@ class Relay(_Group, frozen=True, kw_only=True):
         bool, Meta(description="with tls = require, the server's certificate has to be valid and for its name")
     ] = True
     ca_file: Annotated[
-        str, Meta(description="file on the senders with the authorities to trust instead of the system's (PEM)")
+        str,
+        Meta(
+            description="file on the senders with the certificates to trust instead of the system's authorities (PEM)"
+        ),
     ] = ""
     implicit_tls: Annotated[
         bool, Meta(description="TLS from the first octet on another port than 465 as well, unless tls = none")

@@ -318,6 +318,18 @@ def test_an_address_as_the_relays_name_is_looked_for_in_the_certificate(run, aut
         run(scenario(sink))
 
 
+def test_a_certificate_that_stands_in_the_file_of_authorities_is_trusted_itself(run, authority):
+    own = authority.issue("localhost", self_signed=True)
+
+    async def scenario(sink: RecordingSink) -> None:
+        connection = await opened(at(sink.port, tls=REQUIRE, ca_file=str(own.certificate)))
+        assert connection.channel.certificate == "verified"
+        await connection.quit()
+
+    with RecordingSink(certificate=own) as sink:
+        run(scenario(sink))
+
+
 def test_authorities_that_can_not_be_read_defer(run, tmp_path):
     async def scenario() -> None:
         outcome = await verdict(at(1, tls=REQUIRE, ca_file=str(tmp_path / "none.pem")))

@@ -12,6 +12,8 @@ from tests.support.transcript import play, said
 
 LOGIN = Login(b"robot", b"s3cret", allow_plaintext=False)
 IN_CLEAR = Login(b"robot", b"s3cret", allow_plaintext=True)
+CRAM = Login(b"robot", b"s3cret", allow_plaintext=True, mechanisms=("CRAM-MD5", "LOGIN"))
+TOKEN = Login(b"robot", b"", allow_plaintext=True, token=b"t")
 
 # -- greeting and EHLO
 
@@ -202,6 +204,7 @@ def test_each_step_has_its_own_time():  # items 80, 88
 HANDSHAKE = b"(the handshake is done)"
 _PIECES = [
     b"220 mx\r\n", b"250-mx\r\n", b"250 STARTTLS\r\n", b"250 AUTH PLAIN\r\n", b"334 x\r\n", b"235 ok\r\n",
+    b"250 AUTH SCRAM-SHA-256 XOAUTH2 CRAM-MD5 LOGIN\r\n", b"334 YQ==\r\n", b"334 cj14LHM9eCxpPTQwOTY=\r\n",
     b"535 no\r\n", b"421 bye\r\n", b"\x16\x03", b"\r\n", b"2", b"500 x\r\n",
 ]  # fmt: skip
 
@@ -209,7 +212,7 @@ _PIECES = [
 _WHATEVER = st.lists(st.one_of(st.sampled_from(_PIECES), st.binary(max_size=3), st.just(HANDSHAKE)), max_size=30)
 
 
-@given(st.sampled_from([NONE, ENABLE, REQUIRE]), st.sampled_from([None, LOGIN, IN_CLEAR]), _WHATEVER)
+@given(st.sampled_from([NONE, ENABLE, REQUIRE]), st.sampled_from([None, LOGIN, IN_CLEAR, CRAM, TOKEN]), _WHATEVER)
 def test_random_octets_neither_hang_nor_crash(policy, login, pieces):
     machine = opening(policy, login)
     for piece in pieces:
