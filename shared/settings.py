@@ -391,6 +391,8 @@ def _check_identity(identity: Identity) -> None:
             check_spec(identity.postmaster)
         except ValueError as error:
             raise Invalid("identity.postmaster", f"{error}, or nothing") from error
+        if not identity.postmaster.isascii():  # reports pass every server
+            raise Invalid("identity.postmaster", "takes an address in letters of ASCII, or nothing")
     try:
         parse_addresses(identity.reply_to)
     except ValueError as error:

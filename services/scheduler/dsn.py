@@ -27,6 +27,7 @@ Action = Literal["failed", "delayed"]
 
 _WIDTH = 76
 _LONGEST_WORD = 90  # characters: as escapes ten times as many octets, and RFC 5322 section 2.1.1 has lines of 998
+_MESSAGE_ID = re.compile(rb"^message-id:\s*(<[!-;=?-~]{1,250}>)\s*$", re.IGNORECASE | re.MULTILINE)
 _REPORT = re.compile(rb"^content-type:\s*multipart/report\b", re.IGNORECASE | re.MULTILINE)
 
 
@@ -104,6 +105,7 @@ def compose(original: Original, action: Action, fates: Sequence[Fate], names: Na
         address_line("To", [Address("", original.reverse_path)]),
         text_line("Subject", subject),
         message_id_line(id, ascii_domain_of(names.postmaster)),
+        _references(original.header),
         "Auto-Submitted: auto-replied\r\n",  # RFC 3834 section 5
         "MIME-Version: 1.0\r\n",
         "Content-Type: multipart/report; report-type=delivery-status;\r\n",
@@ -120,6 +122,12 @@ def compose(original: Original, action: Action, fates: Sequence[Fate], names: Na
     )
 
 
+def _references(header: bytes) -> str:
+    """The report stands beside its mail in the sender's mailbox."""
+    found = _MESSAGE_ID.search(header)
+    return f"References: {found[1].decode()}\r\n" if found else ""
+
+
 # ---------------------------------------------------------------------------------------------------------
 # For people
 
@@ -131,15 +139,17 @@ def _text_part(original: Original, action: Action, fates: Sequence[Fate], names:
     else:
         lines = [
             f"Your mail has not been delivered yet to {those}.",
-            f"You need not do anything: it will be tried again until {_when(original.give_up)}.",
+            "You need not do anything. It will be tried again until",
+            f"{_when(original.give_up)}.",
         ]
     lines += ["", *_folded("  Subject: ", original.subject or "(none)"), f"  Sent:    {_when(original.admitted)}"]
     for fate in fates:
         lines += ["", fate.address, *_explained(action, fate)]
     lines += [
         "",
-        "Details for administrators and programs are attached, and what your mail was.",
-        f"This report was made by the mail system {names.reporting_mta}; nobody reads answers to it.",
+        "Attached are the details for administrators and programs, and your mail or",
+        "its headers. Nobody reads answers to this report, which was made by the mail",
+        f"system {names.reporting_mta}.",
         "",
     ]
     text = "\r\n".join(lines)

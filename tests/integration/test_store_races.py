@@ -11,12 +11,13 @@ import pytest
 
 from services.scheduler import recall
 from services.scheduler import store as transactions
-from services.scheduler.outcome_desk import apply_reports
+from services.scheduler.outcome_desk import apply_reports, settle_and_tell
 from services.scheduler.outcomes import Change
+from services.scheduler.reporting import Report
 from shared.contracts import OutcomeReport, RecipientOutcome, ReplaceResult, Retract, RetractResult
 from shared.mail_store import State, claim
-from shared.outcomes import Delivered
-from shared.settings import Retry
+from shared.outcomes import Bounced, Delivered
+from shared.settings import Retry, Settings
 from shared.smtp_reply import Reply
 from tests.support.store import NOW, OpenStore, a_draft
 
@@ -89,6 +90,21 @@ def test_two_senders_never_claim_the_same_recipient(store, hands):
         )
         assert first.keys() | second.keys() == set(numbers)
         assert not first.keys() & second.keys()
+
+
+@pytest.mark.checklist(151)
+def test_two_schedulers_that_hear_of_one_refusal_report_it_once(store, hands):
+    for round_ in range(ROUNDS // 4):
+        ids, numbers = released(store, round_)
+        refused = [RecipientOutcome(number, 1, Bounced(Reply(550, "5.1.1", "nobody"), "mx")) for number in numbers]
+
+        def settle(own: OpenStore, refused=refused) -> list[Report]:
+            reports = [OutcomeReport("sender-1", 1, tuple(refused))]
+            return own.run(settle_and_tell, reports, NOW, Settings(), 1, random.Random(1))[1]
+
+        told = [report for some in hands(settle, settle) for report in some]
+        assert sorted(report.about for report in told) == ids
+        assert len({report.draft.id for report in told}) == len(ids)
 
 
 def test_a_replaced_mail_is_claimed_with_the_content_it_had_or_not_at_all(store, hands):

@@ -92,6 +92,14 @@ def test_it_goes_to_the_reverse_path_from_the_null_one():
     assert message["Auto-Submitted"] == "auto-replied"
     assert message["Message-ID"] == "<dsn.order-1.7@robot.example>"
     assert message["Date"].datetime == NOW
+    assert message["References"] == "<order-1@x.example>"
+
+
+@pytest.mark.parametrize(
+    "header", [b"Subject: no id\r\n", b"Message-ID: none\r\n", b"Message-ID: <" + b"x" * 600 + b">\r\n"]
+)
+def test_a_mail_without_a_usable_id_has_no_reference_to_it(header):
+    assert parsed(composed(header=header))["References"] is None
 
 
 @pytest.mark.checklist(153)
@@ -138,8 +146,9 @@ def test_the_text_says_what_happened_to_whom_why_and_what_to_do():
         "    for the right one.",
         "  The answer of mx1.example.net: 550 5.1.1 nobody of this name",
         "",
-        "Details for administrators and programs are attached, and what your mail was.",
-        "This report was made by the mail system robot.example; nobody reads answers to it.",
+        "Attached are the details for administrators and programs, and your mail or",
+        "its headers. Nobody reads answers to this report, which was made by the mail",
+        "system robot.example.",
     ]
 
 

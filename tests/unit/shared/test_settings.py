@@ -23,6 +23,13 @@ def test_an_empty_document_is_all_defaults():
     assert parse_settings({}) == Settings()
 
 
+@pytest.mark.checklist(145)
+def test_mail_is_tried_for_five_days_and_a_report_for_less():
+    retry = Settings().retry
+    assert timedelta(days=4) <= retry.give_up
+    assert retry.give_up_dsn < retry.give_up
+
+
 def test_people_write_toml_and_get_it_back():
     settings = parse_settings(
         parse_toml(
@@ -76,6 +83,10 @@ def test_people_write_toml_and_get_it_back():
         ({"identity": {"reply_to": "a@b.example\nBcc: c@d.example"}}, "identity.reply_to", ["control character"]),
         ({"identity": {"sender_name": "a\nb"}}, "identity.sender_name", ["control character"]),
         ({"identity": {"sender_name": "a\u2028b"}}, "identity.sender_name", ["control character"]),
+        ({"identity": {"postmaster": "nobody"}}, "identity.postmaster", ["is no e-mail address"]),
+        ({"identity": {"postmaster": "grün@a.example"}}, "identity.postmaster", ["letters of ASCII"]),
+        ({"identity": {"reporting_mta": "a b"}}, "identity.reporting_mta", ['got "a b"']),
+        ({"bounces": "never"}, "bounces", ['got "never"']),
         ({"identity": {"helo_name": "mx.example\n"}}, "identity.helo_name", ["got"]),
         ({"relay": {"host": "mx.example\n"}}, "relay.host", ["got"]),
         ({"sending": {"hold": 10**400}}, "sending.hold", ["takes a duration"]),
