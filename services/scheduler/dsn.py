@@ -28,7 +28,10 @@ Action = Literal["failed", "delayed"]
 _WIDTH = 76
 _LONGEST_WORD = 90  # characters: as escapes ten times as many octets, and RFC 5322 section 2.1.1 has lines of 998
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[!-;=?-~]{1,250}>)\s*$", re.IGNORECASE | re.MULTILINE)
-_REPORT = re.compile(rb"^content-type:\s*multipart/report\b", re.IGNORECASE | re.MULTILINE)
+_REPORT = re.compile(
+    rb"^content-type:\s*multipart/report\b(?:[^\r\n]|\r\n[ \t])*\breport-type\s*=\s*\"?delivery-status\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):

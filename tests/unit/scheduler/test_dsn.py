@@ -375,6 +375,9 @@ def test_the_id_is_the_same_whenever_it_is_made(original, id):
         (HEADER, False),
         (b"Content-Type: multipart/report; report-type=delivery-status\r\n", True),
         (HEADER + b"content-type:\r\n Multipart/Report;\r\n report-type=delivery-status\r\n", True),
+        (b'Content-Type: multipart/report; boundary="x";\r\n\treport-type="delivery-status"\r\n', True),
+        (b"Content-Type: multipart/report; report-type=feedback-report\r\n", False),  # complaints may be answered
+        (b"Content-Type: multipart/report; x=y\r\nX: report-type=delivery-status\r\n", False),
         (b"Content-Type: multipart/mixed\r\nX: multipart/report\r\n", False),
         (b"X-Content-Type: multipart/report\r\n", False),
         (b"", False),
