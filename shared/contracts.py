@@ -126,7 +126,7 @@ Mechanism = Literal["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-
 class Credentials(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to sign in at a relay."""
 
-    user: Annotated[str, Meta(description="user name")]
+    user: Annotated[str, Meta(description="user name", min_length=1)]
     password: SecretReference | None = None
     token: SecretReference | None = None
     mechanisms: Annotated[

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.addresses import refuse_control_characters
 from shared.contracts import Credentials, SecretReference
 from shared.refusals import Invalid
 
@@ -30,6 +31,10 @@ def check_credentials(name: str, auth: Credentials | None) -> None:
     """Raises Invalid, which names the field below `name`, for credentials that no server could be shown."""
     if auth is None:
         return
+    try:
+        refuse_control_characters(auth.user)  # they separate the fields of what is shown to the server
+    except ValueError as error:
+        raise Invalid(f"{name}.user", str(error)) from error
     _check_reference(f"{name}.password", auth.password)
     _check_reference(f"{name}.token", auth.token)
     if auth.password is None and auth.token is None:

@@ -73,7 +73,7 @@ class Fallback(_Group, frozen=True, kw_only=True):
 
     starttls_454: Annotated[
         Literal["plaintext", "defer"],
-        Meta(description="where every host that offers TLS says it is not available for now (454)"),
+        Meta(description="where a host that offers TLS says that it is not available for now (454, or 421)"),
     ] = "plaintext"
     remember: Annotated[
         Duration, Meta(description="how long a host whose TLS is broken gets its mail in plaintext at once; 0: not")

@@ -25,7 +25,7 @@ class Stage(enum.Enum):
     GREETING = "greeting"
     HELLO = "hello"
     TLS = "tls"
-    TLS_LATER = "tls later"  # 454 to STARTTLS: "not available due to temporary reason"
+    TLS_LATER = "tls later"  # 454 or 421 to STARTTLS: not for now
     AUTH = "auth"
     LOOP = "loop"  # the server says it is us
 
@@ -118,7 +118,7 @@ def _start_tls(offered: Extensions, timeouts: Timeouts) -> Generator[Step, Reply
     if reply.code < 300:
         return None
     if reply.code == 421:
-        return NotOpened(Stage.TLS, reply)
+        return NotOpened(Stage.TLS_LATER, reply)
     text = f"no TLS: the server answered STARTTLS with: {reply}"
     return NotOpened(Stage.TLS_LATER if reply.code == 454 else Stage.TLS, own_verdict(451, "4.7.4", text))
 

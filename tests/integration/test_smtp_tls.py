@@ -187,6 +187,21 @@ def test_a_host_with_tls_comes_before_one_whose_tls_is_remembered_as_broken(run,
     run(scenario())
 
 
+@pytest.mark.checklist(131)
+@pytest.mark.parametrize("reply", ["454 4.7.0 not now", "421 4.3.2 busy"])
+def test_a_host_that_has_no_tls_for_now_is_asked_again_by_the_next_connection(run, certificate, reply):
+    async def scenario() -> None:
+        memory = BrokenTls()
+        for_now = f"{OFFER}C: STARTTLS\nS: {reply}{BYE}"
+        async with scripted(for_now, f"{HELLO}{BYE}", f"{SECURED}{BYE}", certificate=certificate) as mx:
+            for tls in ("", "TLSv1.3"):
+                connection = await opened(at(mx.port, tls=ENABLE), broken_tls=memory)
+                assert connection.channel.tls == tls
+                await connection.quit()
+
+    run(scenario())
+
+
 def test_a_host_that_is_down_is_not_remembered_as_one_whose_tls_is_broken(run, certificate):
     async def scenario() -> None:
         memory = BrokenTls()

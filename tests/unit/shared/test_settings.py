@@ -75,6 +75,8 @@ def test_people_write_toml_and_get_it_back():
          "relay.auth.password", ["is missing"]),
         ({"relay": {"auth": {"user": "u", "password": {"env": "A"}, "mechanisms": ["NTLM"]}}},
          "relay.auth.mechanisms[0]", ['got "NTLM"']),
+        ({"relay": {"auth": {"user": "u\0v", "password": {"env": "A"}}}}, "relay.auth.user", ["control character"]),
+        ({"relay": {"auth": {"user": "", "password": {"env": "A"}}}}, "relay.auth.user", ["takes"]),
         ({"fallback": {"starttls_454": "bounce"}}, "fallback.starttls_454", ['got "bounce"']),
         ({"routes": {"a.example": {"host": "ok"}, "b.example": {"host": "ok", "port": "x"}}},
          'routes."b.example".port', ['got "x"', "takes a whole number"]),
