@@ -66,8 +66,8 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the session is over; what is submitted now comes back."""
-        return self._client.closed
+        """Whether the session is over, or comes to its end; what is submitted now comes back."""
+        return self._client.full
 
     def submit(self, mails: Iterable[OutgoingMail]) -> None:
         """Queue mails behind those in flight. Each comes out of `results` once."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from services.sender.envelope import OutgoingMail
-from shared.outcomes import Bounced, Deferred, Outcome
+from shared.outcomes import Bounced, Deferred, Outcome, Parked
 from shared.smtp_reply import Reply, Severity, severity
 
 # These say that we must sign in or secure the connection first (RFC 4954 section 6, RFC 3207 section 4): a fault of
@@ -105,6 +105,18 @@ class SessionMails:
         """Mails that were not taken up will not be."""
         while self.waiting:
             self.results.append(Untouched(self.waiting.popleft(), reason))
+
+    def give_back(self, job: Job, reason: str) -> None:
+        """The session has no room for what is left of a mail, nor for those that wait behind it."""
+        indices = [index for index, _ in job.rest]
+        job.rest = []
+        if indices == list(range(len(job.outcomes))) and not job.touched:
+            self.jobs.remove(job)
+            self.results.append(Untouched(job.mail, reason))
+        else:
+            job.postponed.clear()
+            self.decide(job, indices, Parked(reason))
+        self.put_back(reason)
 
     def dismiss(self, reply: Reply, suspect: Job | None, in_doubt: Job | None, accepted: Iterable[int] = ()) -> None:
         """The session is over: settle all mails that are left.

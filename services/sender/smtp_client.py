@@ -15,12 +15,12 @@ from math import inf
 from services.sender.envelope import Commands, OutgoingMail, announce
 from services.sender.extensions import Extensions
 from services.sender.reply_parser import BadReply, ReplyParser
+from services.sender.session_limits import SessionLimits
 from services.sender.session_mails import Job, SessionMails, refused
 from services.sender.timeouts import Timeouts
 from shared.outcomes import Bounced, Deferred, Delivered
 from shared.smtp_reply import Reply, own_verdict
 
-MAX_RECIPIENTS = 100  # in one transaction; a server must take as many (RFC 5321 section 4.5.3.1.8)
 BLOCK = 128 * 1024  # octets of content that are written at once; a larger content waits for each block to leave
 
 
@@ -36,6 +36,7 @@ class SmtpClient:
         self.closed = False  # hang up: nothing more is said or heard
         self._host = host
         self._offered = offered
+        self._limits = SessionLimits(offered.limits)
         self._parser = parser
         self._pipelining = offered.pipelining and pipelining
         self._open: _Transaction | None = None  # the next MAIL waits until it is out of the way
@@ -56,6 +57,11 @@ class SmtpClient:
 
     # -- the caller's side
 
+    @property
+    def full(self) -> bool:
+        """Whether no more mails are taken: the session is over, or comes to its end."""
+        return self._stopping or self.closed
+
     def submit(self, mails: Iterable[OutgoingMail]) -> None:
         """Queue mails behind those in flight. Over a closed session they come back as results at once."""
         self.mails.waiting.extend(mails)
@@ -65,6 +71,7 @@ class SmtpClient:
             self.mails.dismiss(self._end_reply, None, None)
         else:
             self._pump()
+            self._say_goodbye()
 
     def quit(self) -> None:
         """Say QUIT as soon as the mails taken up are through; those not taken up come back untouched."""
@@ -143,7 +150,12 @@ class SmtpClient:
                 self.mails.decide_rest(job, Bounced(reply, self._host))
 
     def _begin(self, job: Job) -> None:
-        batch, job.rest = job.rest[:MAX_RECIPIENTS], job.rest[MAX_RECIPIENTS:]
+        batch = self._limits.next_batch(job)
+        if not batch:
+            # RFC 9422 section 4: the server has said that it takes no more over one session.
+            self._stopping = True
+            self.mails.give_back(job, "the server takes no more over one connection")
+            return
         self._open = transaction = _Transaction(job, batch)
         if not self._pipelining:
             self._say(job.command, self._mail, transaction)
@@ -318,7 +330,7 @@ class SmtpClient:
 
 
 class _Transaction:
-    """MAIL to the final dot, for up to `MAX_RECIPIENTS`."""
+    """MAIL to the final dot, for as many recipients as one takes."""
 
     __slots__ = ("accepted", "answered", "batch", "job", "surplus")
 
@@ -351,11 +363,14 @@ def _out_of_order(reply: Reply, command: str) -> Reply:
 
 def _stuffed(content: bytes) -> bytes:
     """The content as it goes over the wire: dots doubled (RFC 5321 section 4.5.2), its last line ended."""
-    # In stored content every line feed follows a carriage return. Should one not, a dot after it is doubled as
-    # well: a server that takes it for a line end must not find the end of the data there. Two octets are found slowly,
-    # one is found fast; attachments have no dots at all.
-    if content.find(b"\n.", 0, content.rfind(b".") + 1) >= 0:
+    # In stored content every line feed follows a carriage return, and no carriage return stands alone. Should one, a
+    # dot after it is doubled as well: a server that takes it for a line end must not find the end of the data there.
+    # Two octets are found slowly, one is found fast; attachments have no dots at all.
+    last = content.rfind(b".") + 1
+    if content.find(b"\n.", 0, last) >= 0:
         content = content.replace(b"\n.", b"\n..")
+    if content.find(b"\r.", 0, last) >= 0:
+        content = content.replace(b"\r.", b"\r..")
     if content.startswith(b"."):
         content = b"." + content
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"

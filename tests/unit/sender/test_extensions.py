@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.sender.extensions import Extensions, read_extensions
+from services.sender.extensions import Extensions, ServerLimits, read_extensions
 from shared.smtp_reply import Reply
 
 NONE = Extensions(server="mx.example")
@@ -36,3 +36,31 @@ def test_each_line_but_the_first_is_an_extension(lines, expected):
 
 def test_the_first_line_is_no_extension():
     assert read_extensions(Reply(250, "", "PIPELINING")) == Extensions(server="PIPELINING")
+
+
+@pytest.mark.checklist(117)
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["LIMITS"], ServerLimits()),
+        (["LIMITS MAILMAX=20"], ServerLimits(transactions=20)),
+        (
+            ["limits rcptmax=50 MailMax=5 RCPTDOMAINMAX=1"],
+            ServerLimits(transactions=5, recipients=50, domains=1),
+        ),
+        (["LIMITS FUTURE FUTURE-2=x=y RCPTMAX=999999"], ServerLimits(recipients=999999)),  # others' limits are not ours
+        # What is malformed, or said twice, counts as a whole for nothing.
+        (["LIMITS RCPTMAX=0 MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX=1000000 MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX=007 MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX=-1 MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX= MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX=many MAILMAX=5"], ServerLimits()),
+        (["LIMITS =5 MAILMAX=5"], ServerLimits()),
+        (["LIMITS RCPTMAX=5 RCPTMAX=6"], ServerLimits()),
+        (["LIMITS RCPTMAX=5", "LIMITS MAILMAX=5"], ServerLimits()),
+    ],
+)
+def test_limits_are_read_whole_or_not_at_all(lines, expected):
+    assert read_extensions(Reply(250, "", "\n".join(["mx.example", *lines]))).limits == expected
