@@ -15,9 +15,10 @@ SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd post
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
 SERVERS_FOR_BENCHES := rabbitmq-server postfix
+SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench bench-quick soak docs clean rabbitmq
+.PHONY: help up demo test check bench bench-quick soak repeat docs clean rabbitmq
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -47,7 +48,11 @@ bench-quick: $(READY) ## run short benchmarks, for a first impression
 	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
 	@$(BIN)/python -m bench --quick $(ARGS)
 
-soak: $(READY) ## repeat the end-to-end scenarios with their kills and restarts (ROUNDS=20)
+soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--minutes 5 --store postgres')
+	@$(PACKAGES) $(SERVERS_FOR_SOAKS)
+	@$(BIN)/python -m soak $(ARGS)
+
+repeat: $(READY) ## repeat the end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
 	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'exit 130' INT; failed=0; \

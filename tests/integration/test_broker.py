@@ -21,7 +21,7 @@ from tests.support.broker import (
     until,
     until_counted,
 )
-from tests.support.rabbitmq import evaluate, memory_alarm
+from tests.support.rabbitmq import alarm, evaluate
 
 
 def test_what_is_published_is_confirmed_and_in_its_queue(amqp_url):
@@ -170,7 +170,7 @@ def test_an_alarm_holds_publishers_but_neither_deliveries_nor_acks(rabbitmq, amq
                     confirmed += 1
 
             publishing = asyncio.create_task(publish_for_ever())
-            with memory_alarm(rabbitmq):
+            with alarm(rabbitmq):
                 while not await asyncio.to_thread(is_blocked, rabbitmq):
                     assert not publishing.done()
                 held_at = confirmed

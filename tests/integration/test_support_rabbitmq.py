@@ -5,7 +5,7 @@ import pika.exceptions
 import pytest
 
 from cli.node import PrivateNode
-from tests.support.rabbitmq import drop_connections, evaluate, memory_alarm, new_vhost
+from tests.support.rabbitmq import alarm, drop_connections, evaluate, new_vhost
 
 
 def test_every_test_gets_a_virtual_host_of_its_own(rabbitmq: PrivateNode, amqp_url: str):
@@ -38,7 +38,7 @@ def test_an_alarm_blocks_who_publishes_and_ends_with_its_block(rabbitmq: Private
         connection.add_on_connection_blocked_callback(lambda *_: heard.append("blocked"))
         connection.add_on_connection_unblocked_callback(lambda *_: heard.append("unblocked"))
         channel = connection.channel()
-        with memory_alarm(rabbitmq):
+        with alarm(rabbitmq):
             while not heard:
                 channel.basic_publish("", "nobody", b"")
                 connection.process_data_events(time_limit=0.1)

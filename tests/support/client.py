@@ -24,11 +24,12 @@ _numbers = itertools.count(1)
 class Client:
     """Publishes mails and commands, and gathers events; for one thread."""
 
-    def __init__(self, url: str, *, listens: bool = True) -> None:
-        """`listens`: to every event, from now on."""
+    def __init__(self, url: str, *, listens: bool = True, patience_s: float = _PATIENCE_S) -> None:
+        """`listens`: to every event, from now on. `patience_s`: how long the broker may be away."""
         self._parameters = pika.URLParameters(url)
         self._parameters.heartbeat = 0  # a test may be busy for longer than a heartbeat
         self._listens = listens
+        self._patience_s = patience_s
         self._open: BlockingChannel | None = None
         self._answers: dict[str, dict[str, Any]] = {}
         self._answer_queue = ""
@@ -110,7 +111,7 @@ class Client:
 
     def _persist(self, operation: Callable[[BlockingChannel], T]) -> T:
         """Carry an operation out, over a new connection when the one there was is lost."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             try:
                 if self._open is None:

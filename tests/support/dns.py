@@ -5,7 +5,9 @@ with nsd({"example.test": "@ MX 10 mx\nmx A 192.0.2.1"}) as dns:
 """
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -94,6 +96,18 @@ class Nsd:
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def pause(self) -> None:
+        """Answer nobody, until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again, late, what was asked meanwhile."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def __enter__(self) -> Self:
         try:
             self.start()
@@ -114,7 +128,9 @@ class Nsd:
         zones = "".join(_ZONE.format(name=name) for name in self._zones)
         configuration.write_text(_CONFIGURATION.format(port=self.port, folder=self._folder) + zones)
         self._end()
-        self._process = subprocess.Popen([_PROGRAM, "-d", "-c", str(configuration)], stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [_PROGRAM, "-d", "-c", str(configuration)], stderr=subprocess.DEVNULL, start_new_session=True
+        )
         question = dns.message.make_query(f"{_PROBE}.", "TXT")
         deadline = time.monotonic() + _STARTS_WITHIN_S
         while time.monotonic() < deadline and self._process.poll() is None:

@@ -6,11 +6,13 @@ with Pipeline(amqp_url, sqlite_url, folder, relay_to(sink)) as pipeline:
 """
 
 import asyncio
+import contextlib
 import copy
 import itertools
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections import Counter
@@ -142,6 +144,23 @@ class Worker:
         self.killed = True
         self._process.kill()
 
+    def pause(self) -> None:
+        """SIGSTOP."""
+        os.killpg(self._process.group, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.killpg(self._process.group, signal.SIGCONT)
+
+    def memory_mib(self) -> float | None:
+        """What it has in memory now; None when it has ended."""
+        children = Path(f"/proc/{self._process.group}/task/{self._process.group}/children")
+        with contextlib.suppress(OSError):
+            pids = children.read_text().split()
+            pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
+            return max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return None
+
     def end_of_log(self) -> str:
         """Its last lines."""
         return "\n".join(self.log[-_SHOWN_LINES:])
@@ -187,7 +206,7 @@ class Pipeline:
     # -- the workers
 
     def __enter__(self) -> "Pipeline":
-        asyncio.run(_declare(self._amqp_url))
+        declare(self._amqp_url)
         self._client = Client(self._amqp_url)
         self._publish_settings(self.settings)
         try:
@@ -392,6 +411,11 @@ class Pipeline:
 
 def _arrived(sinks: Sequence[SinkMemory]) -> Counter[str]:
     return sum((subjects(list(sink.mails)) for sink in sinks), Counter())
+
+
+def declare(url: str) -> None:
+    """Declare the topology."""
+    asyncio.run(_declare(url))
 
 
 async def _declare(url: str) -> None:

@@ -23,15 +23,15 @@ def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10) ->
         time.sleep(0.02)
 
 
-def wait_for_port(port: int, timeout: float = 10) -> None:
+def wait_for_port(port: int, timeout: float = 10, address: str = "127.0.0.1") -> None:
     """Wait until a server accepts connections on loopback."""
-    wait_until(lambda: is_listening(port), f"a server on port {port}", timeout)
+    wait_until(lambda: is_listening(port, address), f"a server on port {port}", timeout)
 
 
-def is_listening(port: int) -> bool:
+def is_listening(port: int, address: str = "127.0.0.1") -> bool:
     """Whether a server accepts connections on loopback now."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((address, port), timeout=1).close()
     except OSError:
         return False
     return True

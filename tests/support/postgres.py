@@ -51,11 +51,10 @@ class PrivatePostgres:
         user = _unprivileged_user()
         if user is not None:
             shutil.chown(self._folder, user)
-        data = self._folder / "data"
         initdb = [
             str(programs / "initdb"),
             "-D",
-            str(data),
+            str(self._folder / "data"),
             "-U",
             _OWNER,
             "-A",
@@ -69,6 +68,15 @@ class PrivatePostgres:
             initdb, user=user, extra_groups=[] if user else None, cwd=self._folder, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr.decode()
+        self._launch(programs, user)
+
+    def restart(self) -> None:
+        """Stop it, without waiting for clients, and start it again."""
+        assert self._server is not None
+        self._server.stop()
+        self._launch(find_postgres(), _unprivileged_user())
+
+    def _launch(self, programs: Path, user: str | None) -> None:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -78,9 +86,9 @@ class PrivatePostgres:
             "synchronous_commit": "off",
         }
         arguments = [f"--{name}={value}" for name, value in settings.items()]
-        with (self._folder / "log").open("wb") as log:
+        with (self._folder / "log").open("ab") as log:
             server = GuardedProcess(
-                [programs / "postgres", "-D", data, *arguments],
+                [programs / "postgres", "-D", self._folder / "data", *arguments],
                 cwd=self._folder,
                 user=user,
                 output=log,

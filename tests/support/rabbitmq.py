@@ -62,12 +62,12 @@ def drop_connections(node: PrivateNode) -> None:
 
 
 @contextmanager
-def memory_alarm(node: PrivateNode) -> Iterator[None]:
-    """The node is short of memory until the block is left: it blocks connections that publish.
+def alarm(node: PrivateNode, resource: str = "memory") -> Iterator[None]:
+    """The node is short of memory (or "disk") until the block is left: it blocks connections that publish.
 
     A connection hears of it a moment later, and is blocked at its next publish after that.
     """
-    alarm = "{resource_limit, memory, node()}"
+    alarm = f"{{resource_limit, {resource}, node()}}"
     evaluate(node, f"rabbit_alarm:set_alarm({{{alarm}, []}})")
     try:
         yield

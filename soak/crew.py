@@ -1,0 +1,82 @@
+"""The workers of a soak: started, harmed, and replaced when they die, as a supervisor would."""
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.support.pipeline import Worker
+
+_LOOKS_EVERY_S = 0.5
+
+
+class Crew:
+    """Keeps so many workers of each role running."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], wanted: Mapping[str, int]) -> None:
+        self.wanted = dict(wanted)
+        self.died: list[str] = []  # obituaries of those that ended without being asked to
+        self.peak_mib: Counter[str] = Counter()
+        self._folder = folder
+        self._environment = environment
+        self._workers: list[Worker] = []
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+        self._ends = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="crew", daemon=True)
+
+    def __enter__(self) -> "Crew":
+        self._mend()
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._keeper.join()
+        for worker in self._workers:
+            worker.kill()
+
+    def of(self, *roles: str) -> list[Worker]:
+        """The running workers of these roles, the oldest first."""
+        with self._lock:
+            return [worker for worker in self._workers if worker.role in roles]
+
+    def kill(self, *workers: Worker) -> None:
+        """`kill -9`; others take their places."""
+        self._end(workers, Worker.kill)
+
+    def stop(self, *workers: Worker) -> None:
+        """SIGTERM; others take their places when they have ended in order."""
+        self._end(workers, Worker.stop)
+
+    def scale(self, role: str, count: int) -> None:
+        """Have so many of a role."""
+        self.wanted[role] = count
+        self.stop(*self.of(role)[count:])
+
+    def memory(self) -> dict[str, float]:
+        """MiB that each running worker has now, by name."""
+        return {worker.name: mib for worker in self.of(*self.wanted) if (mib := worker.memory_mib()) is not None}
+
+    def _end(self, workers: tuple[Worker, ...], how: Callable[[Worker], None]) -> None:
+        with self._lock:
+            self._workers = [worker for worker in self._workers if worker not in workers]
+        for worker in workers:
+            how(worker)
+
+    def _keep(self) -> None:
+        while not self._ends.wait(_LOOKS_EVERY_S):
+            self._mend()
+
+    def _mend(self) -> None:
+        with self._lock:
+            for worker in [worker for worker in self._workers if not worker.running]:
+                self.died.append(f"{time.strftime('%H:%M:%S')} {worker.obituary}")
+                self._workers.remove(worker)
+            have = Counter(worker.role for worker in self._workers)
+            for role, count in self.wanted.items():
+                for _ in range(count - have[role]):
+                    name = f"{role}-{next(self._numbers)}"
+                    self._workers.append(Worker(role, name, self._environment, self._folder))

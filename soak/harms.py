@@ -1,0 +1,146 @@
+"""What a soak does to a world. Each harm lasts as long as its function runs, and leaves all mended but the mail."""
+
+import random
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from soak.world import World, find_faketime
+from tests.support.pipeline import Worker
+from tests.support.rabbitmq import alarm, drop_connections, sync_queue_registry
+
+ROLES = ("scheduler", "resolver", "sender")
+
+Do = Callable[[World, random.Random], None]
+
+
+class Kind(Struct, frozen=True):
+    """One kind of harm."""
+
+    name: str
+    do: Do
+    slow: bool = False  # lasts for minutes: not in a short run
+    fits: Callable[[World], bool] = lambda world: True
+
+
+def _kill(*roles: str) -> Do:
+    def do(world: World, chance: random.Random) -> None:
+        world.crew.kill(*(chance.choice(workers) for role in roles if (workers := world.crew.of(role))))
+
+    return do
+
+
+def _terminate(role: str) -> Do:
+    def do(world: World, chance: random.Random) -> None:
+        world.crew.stop(*world.crew.of(role)[:1])
+
+    return do
+
+
+def _freeze(role: str, seconds: float) -> Do:
+    """SIGSTOP. 150 s: more than two heartbeats, and more than the lease of a claim."""
+
+    def do(world: World, chance: random.Random) -> None:
+        victims: list[Worker] = world.crew.of(role)[:1]
+        for worker in victims:
+            worker.pause()
+        time.sleep(seconds)
+        for worker in victims:
+            worker.resume()
+
+    return do
+
+
+def _kill_broker(world: World, chance: random.Random) -> None:
+    sync_queue_registry(world.node)
+    world.node.kill()
+    time.sleep(chance.uniform(0, 3))
+    world.node.start()
+
+
+def _restart_broker(world: World, chance: random.Random) -> None:
+    world.node.restart()
+
+
+def _alarm(resource: str) -> Do:
+    def do(world: World, chance: random.Random) -> None:
+        with alarm(world.node, resource):
+            time.sleep(chance.uniform(2, 8))
+
+    return do
+
+
+def _cut(world: World, chance: random.Random) -> None:
+    drop_connections(world.node)
+
+
+def _lock_store(world: World, chance: random.Random) -> None:
+    with world.store_locked():
+        time.sleep(10)
+
+
+def _fill_disk(world: World, chance: random.Random) -> None:
+    with world.disk_full():
+        time.sleep(chance.uniform(3, 6))
+
+
+def _restart_postgres(world: World, chance: random.Random) -> None:
+    assert world.postgres is not None
+    world.postgres.restart()
+
+
+def _jump(seconds: int) -> Do:
+    """Everybody's clock is wrong for a while, forwards or backwards, and then right again."""
+
+    def do(world: World, chance: random.Random) -> None:
+        world.clock_file.write_text(f"{seconds:+d}")
+        time.sleep(chance.uniform(3, 6))
+        world.clock_file.write_text("+0")
+
+    return do
+
+
+def _dns_down(world: World, chance: random.Random) -> None:
+    world.dns.pause()
+    time.sleep(chance.uniform(3, 8))
+    world.dns.resume()
+
+
+def _scale(world: World, chance: random.Random) -> None:
+    world.crew.scale("sender", 1 if world.crew.wanted["sender"] > 2 else 4)
+
+
+def _change_settings(world: World, chance: random.Random) -> None:
+    world.change_settings(sending={"max_per_connection": chance.randint(3, 200)})
+
+
+def _on_postgres(world: World) -> bool:
+    return world.postgres is not None
+
+
+def _on_a_small_disk(world: World) -> bool:
+    return world.postgres is None and (world.folder / "store").is_mount()
+
+
+KINDS = (
+    *(Kind(f"kill -9 {role}", _kill(role)) for role in ROLES),
+    Kind("kill -9 all workers", _kill(*ROLES)),
+    *(Kind(f"SIGTERM {role}", _terminate(role)) for role in ROLES),
+    Kind("SIGSTOP sender 5 s", _freeze("sender", 5)),
+    Kind("SIGSTOP sender 150 s", _freeze("sender", 150), slow=True),
+    Kind("SIGSTOP scheduler 150 s", _freeze("scheduler", 150), slow=True),
+    Kind("kill -9 broker", _kill_broker),
+    Kind("restart broker", _restart_broker),
+    Kind("memory alarm", _alarm("memory")),
+    Kind("disk alarm", _alarm("disk")),
+    Kind("connections cut", _cut),
+    Kind("store locked 10 s", _lock_store),
+    Kind("store's disk full", _fill_disk, fits=_on_a_small_disk),
+    Kind("restart PostgreSQL", _restart_postgres, fits=_on_postgres),
+    Kind("clock 1 h ahead", _jump(3600), fits=lambda world: find_faketime() is not None),
+    Kind("clock 1 h behind", _jump(-3600), fits=lambda world: find_faketime() is not None),
+    Kind("DNS down", _dns_down),
+    Kind("senders come or go", _scale),
+    Kind("settings changed", _change_settings),
+)

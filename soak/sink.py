@@ -1,0 +1,181 @@
+"""A receiver with moods, a process of its own: it writes down every mail it takes, before it answers.
+
+python -m soak.sink --addresses 127.0.0.11,127.0.0.12 --port 2525 --record FILE --seed 1
+
+A mail's id is the local part of its recipient. By chance (of a known rate, from the seed and the id) it refuses for
+good, for now at RCPT or after the dot, hangs up before the answer without having taken the mail, or takes it and hangs
+up without saying so.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import random
+import re
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+import msgspec
+import uvloop
+
+_RECIPIENT = re.compile(rb"RCPT TO:<([^@>]+)@", re.IGNORECASE)
+_numbers = itertools.count(1)
+
+
+class Rates(NamedTuple):
+    """Shares of the tries, 0 to 1."""
+
+    refused: float = 0.01  # 550 at RCPT, at every try of the same mail
+    full: float = 0.02  # 452 at RCPT
+    deferred: float = 0.01  # 451 after the dot
+    dropped: float = 0.002  # the connection ends instead of an answer to the dot; the mail is not taken
+    lost_reply: float = 0.002  # the mail is taken, and the connection ends instead of the 250
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One line of the record."""
+
+    time: float
+    id: str
+    connection: int
+    fate: str  # "taken", "taken, reply lost", "refused"
+
+
+class Moods:
+    """Decides by seed, id and the number of the try: a run can be repeated."""
+
+    def __init__(self, seed: int, rates: Rates) -> None:
+        self._seed = seed
+        self._rates = rates
+        self._tries: Counter[str] = Counter()
+
+    def at_rcpt(self, id: str) -> bytes:
+        """The answer to RCPT."""
+        self._tries[id] += 1
+        if random.Random(f"{self._seed} {id}").random() < self._rates.refused:
+            return b"550 5.1.1 no such mailbox\r\n"
+        if self._chance(id, "full").random() < self._rates.full:
+            return b"452 4.2.2 mailbox full\r\n"
+        return b"250 2.1.5 ok\r\n"
+
+    def at_dot(self, id: str) -> str:
+        """What happens after the final dot."""
+        draw = self._chance(id, "dot").random()
+        for mood, share in (
+            ("deferred", self._rates.deferred),
+            ("dropped", self._rates.dropped),
+            ("lost_reply", self._rates.lost_reply),
+        ):
+            if draw < share:
+                return mood
+            draw -= share
+        return "taken"
+
+    def _chance(self, id: str, what: str) -> random.Random:
+        return random.Random(f"{self._seed} {id} {self._tries[id]} {what}")
+
+
+class Receiver(asyncio.Protocol):
+    """One connection: a server that takes pipelined commands."""
+
+    def __init__(self, moods: Moods, record: int) -> None:
+        self._moods = moods
+        self._record = record
+        self._number = next(_numbers)
+        self._buffer = b""
+        self._in_data = False
+        self._ids: list[str] = []
+
+    def connection_made(self, transport: Any) -> None:
+        """Greet."""
+        self._transport = transport
+        transport.write(b"220 sink.example\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each command, and each mail."""
+        self._buffer += data
+        while not self._transport.is_closing():
+            ending = b"\r\n.\r\n" if self._in_data else b"\r\n"
+            head, found, rest = self._buffer.partition(ending)
+            if not found:
+                return
+            self._buffer = rest
+            if self._in_data:
+                self._in_data = False
+                self._after_the_dot()
+            else:
+                self._answer(head)
+
+    def _answer(self, line: bytes) -> None:
+        match line[:4].upper():
+            case b"EHLO":
+                self._transport.write(b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 50000000\r\n")
+            case b"MAIL" | b"RSET":
+                self._ids = []
+                self._transport.write(b"250 2.1.0 ok\r\n")
+            case b"RCPT":
+                self._rcpt(line)
+            case b"DATA" if self._ids:
+                self._in_data = True
+                self._transport.write(b"354 go ahead\r\n")
+            case b"DATA":
+                self._transport.write(b"554 5.5.1 no valid recipients\r\n")
+            case b"QUIT":
+                self._transport.write(b"221 2.0.0 bye\r\n")
+                self._transport.close()
+            case _:
+                self._transport.write(b"502 5.5.2 not here\r\n")
+
+    def _rcpt(self, line: bytes) -> None:
+        found = _RECIPIENT.match(line)
+        id = found.group(1).decode() if found else ""
+        answer = self._moods.at_rcpt(id)
+        if answer.startswith(b"2"):
+            self._ids.append(id)
+        elif answer.startswith(b"5"):
+            self._write_down(id, "refused")
+        self._transport.write(answer)
+
+    def _after_the_dot(self) -> None:
+        for id in self._ids:  # one recipient a mail
+            match self._moods.at_dot(id):
+                case "deferred":
+                    self._transport.write(b"451 4.3.0 try again\r\n")
+                case "dropped":
+                    self._transport.abort()
+                case "lost_reply":
+                    self._write_down(id, "taken, reply lost")
+                    self._transport.abort()
+                case _:
+                    self._write_down(id, "taken")
+                    self._transport.write(b"250 2.0.0 taken\r\n")
+        self._ids = []
+
+    def _write_down(self, id: str, fate: str) -> None:
+        # One write a line, to a file opened for appending: what is there is whole, whatever happens to this process.
+        os.write(self._record, msgspec.json.encode(Record(time.time(), id, self._number, fate)) + b"\n")
+
+
+async def serve(addresses: list[str], port: int, record: int, moods: Moods) -> None:
+    """Serve for ever."""
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(lambda: Receiver(moods, record), address, port) for address in addresses]
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--addresses", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--record", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    options = parser.parse_args()
+    record = os.open(options.record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    uvloop.run(serve(options.addresses.split(","), options.port, record, Moods(options.seed, Rates())))
+
+
+if __name__ == "__main__":
+    main()
