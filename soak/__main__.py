@@ -4,6 +4,7 @@ python -m soak --minutes 30 --seed 7 --store postgres
 """
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -49,7 +50,8 @@ def soak(folder: Path, *, minutes: float, seed: int, store: str, rate: float, ki
                 time.sleep(chance.uniform(*_REST_S))
                 _note(memory, there)
                 harms.append(_do(kind, there, chance))
-        _drain(there, publisher.confirmed)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: what waits still is counted as waiting
+            _drain(there, publisher.confirmed)
         _note(memory, there)
         books = Books(
             published=frozenset(publisher.published),

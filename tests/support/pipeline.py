@@ -158,7 +158,7 @@ class Worker:
         with contextlib.suppress(OSError):
             pids = children.read_text().split()
             pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
-            return max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+            return max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20 if pages else None
         return None
 
     def end_of_log(self) -> str:
