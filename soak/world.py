@@ -36,6 +36,7 @@ _ZONES = {
     for number, (host, other) in enumerate((("mx1", "mx2"), ("mx2", "mx1"), ("mx1", "mx2")))
 }
 _SETTINGS = {
+    "bounces": "events",  # what a refused mail says of itself would be mail nobody has published
     "retry": {"schedule": ["1s", "2s", "4s", "8s"], "jitter": 0.2, "give_up": "2h"},
     "limits": {"connections": 2},
 }
