@@ -1,5 +1,6 @@
 """A client as users write one: pika and JSON, nothing of Pillarbox. It opens a lost connection again."""
 
+import contextlib
 import itertools
 import json
 import threading
@@ -107,7 +108,8 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         if self._open is not None and self._open.connection.is_open:
-            self._open.connection.close()
+            with contextlib.suppress(pika.exceptions.AMQPError):  # the broker may have been quicker
+                self._open.connection.close()
 
     def _persist(self, operation: Callable[[BlockingChannel], T]) -> T:
         """Carry an operation out, over a new connection when the one there was is lost."""
