@@ -108,6 +108,8 @@ def _fields_of(root: type, group: str) -> list[str]:
     """The field names of a group, found by walking the types; empty where the walk leaves them."""
     kind: Any = msgspec.inspect.type_info(root)
     for part in split_key(group) if group else []:
+        if part.startswith("["):  # behind a key in quotes: the list was entered with that
+            continue
         kind = _struct_in(kind)
         if isinstance(kind, msgspec.inspect.DictType):
             kind = kind.value_type
@@ -116,7 +118,7 @@ def _fields_of(root: type, group: str) -> list[str]:
             kind = next((field.type for field in kind.fields if field.encode_name == name), None)
         else:
             return []
-        kind = kind.item_type if isinstance(kind, msgspec.inspect.ListType) else kind
+        kind = kind.item_type if isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType) else kind
     kind = _struct_in(kind)
     return [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
 
@@ -156,7 +158,8 @@ def _look_up(document: Any, field: str) -> Any:
     value = document
     for part in split_key(field) if field else []:
         name = part.partition("[")[0]
-        value = value.get(name) if isinstance(value, dict) else None
+        if name:  # none: an index behind a key in quotes
+            value = value.get(name) if isinstance(value, dict) else None
         for index in map(int, re.findall(r"\[(\d+)\]", part)):
             value = value[index] if isinstance(value, list) and index < len(value) else None
     return value

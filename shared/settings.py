@@ -26,6 +26,8 @@ _HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\]){_END}"
 _REPORTING = rf"^({_LABELS})?{_END}"
 _DNS_SERVER = rf"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{{1,5}})?{_END}"
 
+_SELECTOR = rf"^{_LABELS}{_END}"  # RFC 6376 section 3.1
+
 _LANES = 4  # shared.topology.LANES, which a test holds equal: a sender opens one connection per site and lane
 
 HostName = Annotated[str, Meta(pattern=_HOST, max_length=255)]
@@ -214,6 +216,25 @@ class Dns(_Group, frozen=True, kw_only=True):
     mx_port: Annotated[Port, Meta(description="port of MX hosts (another than 25 only for tests)")] = 25
 
 
+class KeyReference(_Group, frozen=True, kw_only=True):
+    """Where a private key lies."""
+
+    file: Annotated[
+        str | None, Meta(description="path of a file on the senders that holds it (PEM); read anew when it changes")
+    ] = None
+    env: Annotated[str | None, Meta(description="name of an environment variable of the senders that holds it")] = None
+
+
+class DkimKey(_Group, frozen=True, kw_only=True):
+    """A key that mail of one domain is signed with (RFC 6376, RFC 8463)."""
+
+    selector: Annotated[
+        str,
+        Meta(description="its name in the DNS: SELECTOR._domainkey.DOMAIN", pattern=_SELECTOR, max_length=63),
+    ]
+    key: KeyReference
+
+
 class Settings(_Group, frozen=True, kw_only=True):
     """The whole document."""
 
@@ -247,6 +268,13 @@ class Settings(_Group, frozen=True, kw_only=True):
     limits: Limits = Limits()
     dns: Dns = Dns()
     routes: Annotated[dict[str, RelayRoute], Meta(description="relays by recipient domain")] = {}
+    dkim: Annotated[
+        dict[str, tuple[DkimKey, ...]],
+        Meta(
+            description="keys by the domain in From: mail of the domain and of those below it is signed with each of "
+            "them; an empty list: not signed"
+        ),
+    ] = {}
 
 
 class SettingsDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -276,6 +304,7 @@ def parse_document(body: bytes) -> SettingsDocument:
 def parse_settings(document: dict[str, Any]) -> Settings:
     """Judge a settings document as a whole. Raises Invalid, which names the first field that is wrong."""
     refuse_plain_secrets(document)
+    _refuse_plain_keys(document)
     try:
         settings = msgspec.convert(document, Settings, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
@@ -369,15 +398,43 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _refuse_plain_keys(document: dict[str, Any]) -> None:
+    domains = document.get("dkim")
+    for domain, keys in domains.items() if isinstance(domains, dict) else ():
+        for index, key in enumerate(keys if isinstance(keys, list) else ()):
+            if isinstance(key, dict) and isinstance(key.get("key"), str):
+                raise Invalid(
+                    f'dkim."{domain}"[{index}].key',
+                    "got a plain text; takes a reference to where the senders find the private key, "
+                    '{ file = "/path" } or { env = "NAME" }: '
+                    "no secret ever lies on the broker, in the store or in a log",
+                )
+
+
 def _check_across_fields(settings: Settings) -> None:
     check_credentials("relay.auth", settings.relay.auth)
     for name, route in settings.routes.items():
         check_credentials(f'routes."{name}".auth', route.auth)
     _check_identity(settings.identity)
+    _check_dkim(settings.dkim)
     for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
         for name in names:
             if not re.fullmatch(_HOST, name) or name != name.lower():
                 raise Invalid(f'{group}."{name}"', "takes a domain name, in lower case, letters of ASCII")
+
+
+def _check_dkim(domains: dict[str, tuple[DkimKey, ...]]) -> None:
+    for domain, keys in domains.items():
+        if not re.fullmatch(_LABELS, domain) or domain != domain.lower():
+            raise Invalid(f'dkim."{domain}"', "takes a domain name, in lower case, letters of ASCII")
+        selectors: set[str] = set()
+        for index, key in enumerate(keys):
+            field = f'dkim."{domain}"[{index}]'
+            if (key.key.env is None) == (key.key.file is None):
+                raise Invalid(f"{field}.key", 'takes either { file = "/path" } or { env = "NAME" }, one of the two')
+            if key.selector.lower() in selectors:
+                raise Invalid(f"{field}.selector", f"{key.selector} is given twice; each key needs one of its own")
+            selectors.add(key.selector.lower())
 
 
 def _check_identity(identity: Identity) -> None:

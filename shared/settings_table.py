@@ -43,8 +43,11 @@ def _rows(group: type, prefix: str) -> Iterator[tuple[str, str, str, str]]:
         if isinstance(kind, inspect.StructType):
             yield from _rows(kind.cls, f"{name}.")
         elif isinstance(kind, inspect.DictType):
-            yield name, "a group per name", "none", meaning
-            yield from _rows(_unwrapped(kind.value_type)[0].cls, f'{name}."NAME".')
+            inner = _unwrapped(kind.value_type)[0]
+            listed = isinstance(inner, inspect.VarTupleType)
+            yield name, "a list of groups per name" if listed else "a group per name", "none", meaning
+            inner = _unwrapped(inner.item_type)[0] if listed else inner
+            yield from _rows(inner.cls, f'{name}."NAME"[].' if listed else f'{name}."NAME".')
         else:
             yield name, _takes(kind), _default(field), meaning
 

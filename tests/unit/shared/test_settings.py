@@ -100,6 +100,17 @@ def test_people_write_toml_and_get_it_back():
         ({"events": ["delivred"]}, "events[0]", ['got "delivred"']),
         ({"routes": {"A.example": {"host": "ok"}}}, 'routes."A.example"', ["in lower case"]),
         ({"limits": {"sites": {"MX.example": {"connections": 1}}}}, 'limits.sites."MX.example"', ["in lower case"]),
+        ({"dkim": {"A.example": []}}, 'dkim."A.example"', ["in lower case"]),
+        ({"dkim": {"[192.0.2.1]": []}}, 'dkim."[192.0.2.1]"', ["domain name"]),
+        ({"dkim": {"a.example": {"selector": "s"}}}, 'dkim."a.example"', ["takes a list"]),
+        ({"dkim": {"a.example": [{"selector": "s_1", "key": {"file": "k"}}]}},
+         'dkim."a.example"[0].selector', ['got "s_1"']),
+        ({"dkim": {"a.example": [], "b.example": [{"selector": "s", "kay": {}}]}},
+         'dkim."b.example"[0].kay', ["did you mean key?"]),
+        ({"dkim": {"a.example": [{"selector": "s"}]}}, 'dkim."a.example"[0].key', ["missing"]),
+        ({"dkim": {"a.example": [{"selector": "s", "key": {}}]}}, 'dkim."a.example"[0].key', ["one of the two"]),
+        ({"dkim": {"a.example": [{"selector": "s", "key": {"file": "k"}}, {"selector": "S", "key": {"file": "l"}}]}},
+         'dkim."a.example"[1].selector', ["given twice"]),
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_field_what_it_got_and_what_it_takes(document, field, says):
@@ -120,6 +131,27 @@ def test_a_plain_secret_is_refused_and_not_repeated(group, secret):
         parse_settings(document)
     assert refused.value.field.endswith(f"auth.{secret}")
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_plain_private_key_is_refused_and_not_repeated():
+    with pytest.raises(Invalid, match="takes a reference") as refused:
+        parse_settings({"dkim": {"a.example": [{"selector": "s", "key": "-----BEGIN hunter2"}]}})
+    assert refused.value.field == 'dkim."a.example"[0].key'
+    assert "hunter2" not in str(refused.value)
+
+
+def test_keys_are_written_by_domain():
+    document = """
+        [[dkim."shop.example"]]
+        selector = "p2026"
+        key = { file = "/run/secrets/dkim" }
+        [[dkim."shop.example"]]
+        selector = "e2026"
+        key = { env = "DKIM" }
+    """
+    settings = parse_settings(parse_toml(document))
+    assert [key.selector for key in settings.dkim["shop.example"]] == ["p2026", "e2026"]
+    assert parse_settings(parse_toml(to_toml(settings))) == settings
 
 
 @pytest.mark.parametrize(
