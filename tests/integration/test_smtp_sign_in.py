@@ -1,4 +1,4 @@
-"""Signing in over real sockets, at servers of our own and at Postfix with Cyrus SASL."""
+"""Signing in over real sockets: at servers of our own, at Cyrus SASL's library, and at Postfix with it."""
 
 import asyncio
 import base64
@@ -231,10 +231,32 @@ def test_both_ends_of_a_channel_agree_on_what_it_is(run, certificate, tmp_path, 
     login = credentials(tmp_path, "s3cret", mechanisms=mechanisms)
 
     async def scenario() -> None:
-        async with scram_server(old, binding) as server:
+        async with scram_server(old, binding, tmp_path) as server:
             connection = await opened(at(server.port, tls=ENABLE, credentials=login))
             await connection.quit()
             assert (connection.mechanism, server.verdicts) == (expected, [expected])
+
+    run(scenario())
+
+
+@pytest.mark.checklist(141)
+@pytest.mark.parametrize(
+    ("lies", "refusal"),
+    [
+        ({"another_channel": True}, "Channel bindings mismatch"),
+        # Somebody took -PLUS out of the offer; that we could have is said where it can not be taken out.
+        ({"offered": "SCRAM-SHA-256"}, "client incorrectly assumed server had no channel binding"),
+    ],
+)
+def test_who_stands_between_the_ends_of_a_channel_is_found_out(run, certificate, tmp_path, lies, refusal):
+    old = replace(certificate, adjust=speaks_only(ssl.TLSVersion.TLSv1_2))
+    login = credentials(tmp_path, "s3cret")
+
+    async def scenario() -> None:
+        async with scram_server(old, "tls-unique", tmp_path, **lies) as server:
+            outcome = await verdict(at(server.port, tls=ENABLE, credentials=login))
+            assert in_words(outcome) == "deferred 535 5.7.8 no"
+            assert [refusal in each for each in server.verdicts] == [True]
 
     run(scenario())
 
