@@ -1,4 +1,4 @@
-"""Connections over real sockets. Items are those of the outbound SMTP checklist."""
+"""Connections over real sockets."""
 
 import asyncio
 import contextlib
@@ -70,11 +70,12 @@ def test_results_that_come_together_are_given_together(run):
     run(scenario())
 
 
+@pytest.mark.checklist(72, 75)
 @pytest.mark.parametrize(
     ("event", "expected"),
     [("X: hangs up", "1: deferred 451 4.4.2 in doubt"), ("S: 421 4.3.2 bye\nX: hangs up", "1: deferred 421 4.3.2 bye")],
 )
-def test_the_end_of_the_connection_settles_everything(run, event, expected):  # items 72, 75
+def test_the_end_of_the_connection_settles_everything(run, event, expected):
     async def scenario() -> None:
         dialogue = f"{HELLO}{ENVELOPE}{GO}{CONTENT_LINES}{ENVELOPE}{event}"
         async with scripted(dialogue) as mx:
@@ -89,7 +90,8 @@ def test_the_end_of_the_connection_settles_everything(run, event, expected):  # 
     run(scenario())
 
 
-def test_an_idle_connection_notices_that_the_server_hangs_up(run):  # item 78
+@pytest.mark.checklist(78)
+def test_an_idle_connection_notices_that_the_server_hangs_up(run):
     async def scenario() -> None:
         async with scripted(f"{HELLO}{ENVELOPE}{GO}{CONTENT_LINES}\nS: 250 first\n\nS: 421 idle\nX: hangs up") as mx:
             connection = await opened(at(mx.port))
@@ -123,8 +125,9 @@ async def heard(mx: ScriptedServer, text: bytes) -> None:
             await asyncio.sleep(0.001)
 
 
+@pytest.mark.checklist(103)
 @pytest.mark.parametrize("mode", [NONE, ENABLE])
-def test_large_mails_go_through_whole_while_replies_are_read(run, certificate, mode):  # item 103
+def test_large_mails_go_through_whole_while_replies_are_read(run, certificate, mode):
     async def scenario(sink: RecordingSink) -> None:
         content = b"Subject: large\r\n\r\n" + b"".join(b".%060d\r\n" % number for number in range(100_000))
         connection = await opened(at(sink.port, tls=mode))
@@ -140,12 +143,13 @@ def test_large_mails_go_through_whole_while_replies_are_read(run, certificate, m
 # -- deadlines
 
 
+@pytest.mark.checklist(80, 88)
 @pytest.mark.parametrize(
     ("dialogue", "timeouts", "says"),
     [
-        ("W: waits", {"greeting": SOON}, "the greeting"),  # item 80
+        ("W: waits", {"greeting": SOON}, "the greeting"),
         ("S: 220 mx.example\nC: EHLO us.example\nW: waits", {"hello": SOON}, "EHLO"),
-        ("S: 554 go away\nC: QUIT\nW: waits", {"quit": SOON}, "go away"),  # item 88
+        ("S: 554 go away\nC: QUIT\nW: waits", {"quit": SOON}, "go away"),
     ],
 )
 def test_a_server_that_stalls_before_mail_is_given_up(run, dialogue, timeouts, says):
@@ -157,12 +161,13 @@ def test_a_server_that_stalls_before_mail_is_given_up(run, dialogue, timeouts, s
     run(scenario())
 
 
+@pytest.mark.checklist(81, 82, 83)
 @pytest.mark.parametrize(
     ("dialogue", "timeouts", "expected"),
     [
-        (f"{HELLO}{ENVELOPE}W: waits", {"mail": SOON}, "deferred 451 4.4.2"),  # item 81
-        (f"{HELLO}{ENVELOPE}S: 250 ok\nW: waits", {"recipient": SOON}, "deferred 451 4.4.2"),  # item 82
-        (f"{HELLO}{ENVELOPE}S: 250 ok\nS: 250 ok\nW: waits", {"data": SOON}, "deferred 451 4.4.2"),  # item 83
+        (f"{HELLO}{ENVELOPE}W: waits", {"mail": SOON}, "deferred 451 4.4.2"),
+        (f"{HELLO}{ENVELOPE}S: 250 ok\nW: waits", {"recipient": SOON}, "deferred 451 4.4.2"),
+        (f"{HELLO}{ENVELOPE}S: 250 ok\nS: 250 ok\nW: waits", {"data": SOON}, "deferred 451 4.4.2"),
         (f"{HELLO}{ENVELOPE}{GO}{CONTENT_LINES}\nW: waits", {"final_dot": SOON}, "deferred 451 4.4.2 in doubt"),
     ],
 )
@@ -177,7 +182,8 @@ def test_a_server_that_stalls_within_a_mail_is_given_up(run, dialogue, timeouts,
     run(scenario())
 
 
-def test_a_server_that_reads_no_further_is_given_up(run):  # item 84
+@pytest.mark.checklist(84)
+def test_a_server_that_reads_no_further_is_given_up(run):
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
@@ -199,7 +205,8 @@ def test_a_server_that_reads_no_further_is_given_up(run):  # item 84
     run(scenario())
 
 
-def test_a_server_that_trickles_is_given_up(run):  # item 87
+@pytest.mark.checklist(87)
+def test_a_server_that_trickles_is_given_up(run):
     async def scenario() -> None:
         ended = asyncio.Event()
 
@@ -220,7 +227,8 @@ def test_a_server_that_trickles_is_given_up(run):  # item 87
     run(scenario())
 
 
-def test_quit_waits_for_its_reply_only_briefly(run):  # item 77
+@pytest.mark.checklist(77)
+def test_quit_waits_for_its_reply_only_briefly(run):
     async def scenario() -> None:
         async with scripted(f"{HELLO}C: QUIT\nW: waits") as mx:
             connection = await opened(at(mx.port), quit=SOON)
@@ -237,7 +245,8 @@ REFUSES = "S: 554 5.7.1 go away\nC: QUIT\nS: 221 bye"
 BUSY = "S: 421 4.3.2 busy\nX: hangs up"
 
 
-def test_the_next_host_is_tried_when_one_can_not_be_used(run):  # items 35, 36, 89
+@pytest.mark.checklist(35, 36, 89)
+def test_the_next_host_is_tried_when_one_can_not_be_used(run):
     async def scenario() -> None:
         unused = free_port()
         async with (
@@ -302,7 +311,8 @@ def test_a_route_that_leads_nowhere_defers(run, hosts, expected):
     run(scenario())
 
 
-def test_a_server_that_calls_itself_by_our_name_is_a_loop_in_direct_mode_only(run):  # item 41
+@pytest.mark.checklist(41)
+def test_a_server_that_calls_itself_by_our_name_is_a_loop_in_direct_mode_only(run):
     hello = "S: 220 us.example\nC: EHLO us.example\nS: 250 us.example"
 
     async def scenario() -> None:

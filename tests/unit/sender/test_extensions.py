@@ -1,4 +1,4 @@
-"""What servers offer. Items are those of the outbound SMTP checklist, sections C and I."""
+"""What servers offer."""
 
 import pytest
 
@@ -8,19 +8,20 @@ from shared.smtp_reply import Reply
 NONE = Extensions(server="mx.example")
 
 
+@pytest.mark.checklist(40, 108, 113)
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
         ([], NONE),
-        (["X-UNKNOWN", "ENHANCEDSTATUSCODES"], NONE),  # item 40
+        (["X-UNKNOWN", "ENHANCEDSTATUSCODES"], NONE),
         (["pipelining"], Extensions(server="mx.example", pipelining=True)),
         (["PIPELINING", "8bitmime"], Extensions(server="mx.example", pipelining=True, eight_bit=True)),
-        (["SIZE"], Extensions(server="mx.example", size=0)),  # item 108
+        (["SIZE"], Extensions(server="mx.example", size=0)),
         (["SIZE 0"], Extensions(server="mx.example", size=0)),
         (["SIZE 10240000"], Extensions(server="mx.example", size=10240000)),
         (["SIZE=1000"], Extensions(server="mx.example", size=1000)),
         (["SIZE lots"], Extensions(server="mx.example", size=0)),
-        (["SMTPUTF8"], Extensions(server="mx.example", smtputf8=True, eight_bit=True)),  # item 113
+        (["SMTPUTF8"], Extensions(server="mx.example", smtputf8=True, eight_bit=True)),
         (["DSN"], Extensions(server="mx.example", dsn=True)),
         (["STARTTLS"], Extensions(server="mx.example", starttls=True)),
         (["AUTH plain LOGIN"], Extensions(server="mx.example", auth=frozenset({"PLAIN", "LOGIN"}))),

@@ -1,4 +1,4 @@
-"""The name in EHLO. Items are those of the outbound SMTP checklist, section B."""
+"""The name in EHLO."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Sessions opening, as transcripts. Items are those of the outbound SMTP checklist, sections C, J and K."""
+"""Sessions opening, as transcripts."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,8 @@ TOKEN = Login(b"robot", b"", allow_plaintext=True, token=b"t")
 # -- greeting and EHLO
 
 
-def test_nothing_is_said_before_the_greeting_is_complete():  # item 34
+@pytest.mark.checklist(34)
+def test_nothing_is_said_before_the_greeting_is_complete():
     machine = opening()
     play(machine, "S: 220-mx.example")
     assert said(machine) == b""
@@ -26,24 +27,25 @@ def test_nothing_is_said_before_the_greeting_is_complete():  # item 34
     assert machine.result == Opened(Extensions(server="mx.example"))
 
 
+@pytest.mark.checklist(35, 36, 37, 38, 47, 48, 80)
 @pytest.mark.parametrize(
     ("transcript", "expected"),
     [
         (f"{EHLO}S: 250-mx.example hello\nS: 250 PIPELINING", "opened"),
-        (f"S: 421 4.3.2 busy{QUIT}", "greeting: 421 4.3.2"),  # item 35
-        (f"S: 554 5.7.1 go away{QUIT}", "greeting: 554 5.7.1"),  # item 36
+        (f"S: 421 4.3.2 busy{QUIT}", "greeting: 421 4.3.2"),
+        (f"S: 554 5.7.1 go away{QUIT}", "greeting: 554 5.7.1"),
         (f"S: 521 no mail here{QUIT}", "greeting: 521"),
-        (f"{EHLO}S: 502 what?\nC: HELO us.example\nS: 250 mx.example", "opened"),  # item 37
+        (f"{EHLO}S: 502 what?\nC: HELO us.example\nS: 250 mx.example", "opened"),
         (f"{EHLO}S: 550 no\nC: HELO us.example\nS: 250 mx.example", "opened"),
         (f"{EHLO}S: 500 what?\nC: HELO us.example\nS: 550 no{QUIT}", "hello: 550"),
         (f"{EHLO}S: 421 busy{QUIT}", "hello: 421"),
         (f"{EHLO}S: 450 later{QUIT}", "hello: 450"),
-        (f"{EHLO}X: hangs up", "hello: 451 4.4.2"),  # item 38
+        (f"{EHLO}X: hangs up", "hello: 451 4.4.2"),
         ("X: hangs up", "hello: 451 4.4.2"),
-        ("T: waits in vain", "hello: 451 4.4.2"),  # item 80
+        ("T: waits in vain", "hello: 451 4.4.2"),
         (f"{EHLO}T: waits in vain", "hello: 451 4.4.2"),
-        ("S: SSH-2.0-OpenSSH_9.2", "hello: 451 4.5.0"),  # item 47
-        ("S: 354 go", "hello: 451 4.5.0"),  # item 48
+        ("S: SSH-2.0-OpenSSH_9.2", "hello: 451 4.5.0"),
+        ("S: 354 go", "hello: 451 4.5.0"),
         (f"{EHLO}S: 334 go", "hello: 451 4.5.0"),
         ("S: 220 mx.example\nS: 250 mx.example", "hello: 451 4.5.0"),  # an answer to what was not yet asked
         (f"{EHLO}S: 250 mx.example\nS: 250 more", "hello: 451 4.5.0"),
@@ -54,23 +56,26 @@ def test_greeting_and_hello(transcript, expected):
     assert result(opening(), transcript) == expected
 
 
+@pytest.mark.checklist(77)
 @pytest.mark.parametrize("end", ["S: 221 bye", "S: nonsense", "X: hangs up", "T: waits in vain"])
-def test_what_comes_after_quit_changes_no_verdict(end):  # item 77
+def test_what_comes_after_quit_changes_no_verdict(end):
     assert result(opening(), f"S: 554 5.7.1 go away\nC: QUIT\n{end}") == "greeting: 554 5.7.1"
 
 
-def test_after_helo_there_are_no_extensions():  # item 39
+@pytest.mark.checklist(39)
+def test_after_helo_there_are_no_extensions():
     machine = opening()
     play(machine, f"{EHLO}S: 500 what?\nC: HELO us.example\nS: 250-mx.example\nS: 250 PIPELINING")
     assert machine.result == Opened(Extensions(server="mx.example"))
 
 
+@pytest.mark.checklist(41)
 @pytest.mark.parametrize(
     ("name", "beware", "expected"),
     [("us.example", True, "loop: 554 5.4.6"), ("US.EXAMPLE", True, "loop: 554 5.4.6"),
      ("us.example", False, "opened"), ("them.example", True, "opened")],
 )  # fmt: skip
-def test_a_server_with_our_own_name_is_a_loop(name, beware, expected):  # item 41
+def test_a_server_with_our_own_name_is_a_loop(name, beware, expected):
     end = QUIT if expected != "opened" else ""
     assert result(opening(beware_of_loops=beware), f"{EHLO}S: 250 {name} hello{end}") == expected
 
@@ -176,12 +181,13 @@ def test_a_failed_handshake_is_the_end():
 # -- deadlines
 
 
-def test_each_step_has_its_own_time():  # items 80, 88
+@pytest.mark.checklist(80, 87, 88)
+def test_each_step_has_its_own_time():
     machine = opening(ENABLE, IN_CLEAR)
     machine.start(10)
     assert machine.deadline == 10 + 300
     machine.feed(b"2", 20)
-    assert machine.deadline == 10 + 300  # item 87
+    assert machine.deadline == 10 + 300
     machine.feed(b"20 mx.example\r\n", 30)
     said(machine)
     assert machine.deadline == 30 + 300

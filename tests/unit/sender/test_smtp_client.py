@@ -1,4 +1,4 @@
-"""Transactions, as transcripts. Items are those of the outbound SMTP checklist, sections D, E, F, G and H."""
+"""Transactions, as transcripts."""
 
 import pytest
 
@@ -39,7 +39,8 @@ def outcomes(transcript: str, *mails: object, pipelining: bool = True) -> list[s
 # -- a mail after the other
 
 
-def test_with_pipelining_the_envelope_goes_in_one_group():  # items 58, 61, 98, 99, 105
+@pytest.mark.checklist(58, 61, 98, 99, 105)
+def test_with_pipelining_the_envelope_goes_in_one_group():
     assert outcomes(f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: 250 2.0.0 queued as 1") == [
         "1: delivered 250 2.0.0 queued as 1"
     ]
@@ -76,6 +77,7 @@ def test_a_mail_submitted_while_another_is_under_way_follows_at_once():
     assert told(machine.mails.results) == ["1: delivered 250 first", "2: delivered 250 second"]
 
 
+@pytest.mark.checklist(65)
 def test_without_pipelining_each_command_waits_for_its_reply():
     transcript = f"""
 C: MAIL FROM:<a@sender.example>
@@ -98,13 +100,14 @@ S: 354 go
 S: 250 second
 """
     mails = [mail(1, "b@mx.example", "c@mx.example"), mail(2)]
-    assert outcomes(transcript, *mails, pipelining=False) == [  # item 65: 251 is accepted
+    assert outcomes(transcript, *mails, pipelining=False) == [  # 251 is accepted
         "1: delivered 250 first, delivered 250 first",
         "2: delivered 250 second",
     ]
 
 
-def test_pipelining_can_be_turned_off():  # item 106
+@pytest.mark.checklist(106)
+def test_pipelining_can_be_turned_off():
     machine = SmtpClient(HOST, Extensions(pipelining=True), Timeouts(), ReplyParser(), pipelining=False)
     machine.submit([mail()])
     assert said(machine) == b"MAIL FROM:<a@sender.example>\r\n"
@@ -120,15 +123,16 @@ C: DATA
 """
 
 
+@pytest.mark.checklist(45, 64)
 @pytest.mark.parametrize(
     ("replies", "expected"),
     [
-        (["250 ok", "550 5.1.1 no", "354 go"], "delivered 250 queued, bounced 550 5.1.1 no"),  # item 64
+        (["250 ok", "550 5.1.1 no", "354 go"], "delivered 250 queued, bounced 550 5.1.1 no"),
         (["450 later", "250 ok", "354 go"], "deferred 450 later, delivered 250 queued"),
         (["251 will forward", "551 try c@x.example", "354 go"], "delivered 250 queued, bounced 551 try c@x.example"),
         (["250 ok", "452 4.2.2 mailbox full", "354 go"], "delivered 250 queued, deferred 452 4.2.2 mailbox full"),
         (["250 ok", "552 5.2.2 mailbox full", "354 go"], "delivered 250 queued, deferred 552 5.2.2 mailbox full"),
-        (["250 ok", "499 x", "354 go"], "delivered 250 queued, deferred 499 x"),  # item 45
+        (["250 ok", "499 x", "354 go"], "delivered 250 queued, deferred 499 x"),
         (["250 ok", "599 x", "354 go"], "delivered 250 queued, bounced 599 x"),
         (["250 ok", "530 5.7.0 sign in first", "354 go"], "delivered 250 queued, deferred 530 5.7.0 sign in first"),
     ],
@@ -139,7 +143,8 @@ def test_each_recipient_has_its_own_outcome(replies, expected):
     assert outcomes(transcript, mail(1, "b@mx.example", "c@mx.example")) == [f"1: {expected}"]
 
 
-def test_recipients_that_are_too_many_go_in_another_transaction():  # item 63
+@pytest.mark.checklist(63)
+def test_recipients_that_are_too_many_go_in_another_transaction():
     transcript = f"""
 {TWO}
 S: 250 ok
@@ -208,7 +213,8 @@ S: 250 ok
     ]
 
 
-def test_more_than_a_hundred_recipients_go_in_chunks():  # item 62
+@pytest.mark.checklist(62)
+def test_more_than_a_hundred_recipients_go_in_chunks():
     addresses = [f"u{number}@mx.example" for number in range(250)]
     machine = client()
     machine.submit([mail(1, *addresses)])
@@ -232,12 +238,14 @@ S: 550 5.1.1 no such user
 """
 
 
-def test_all_refused_and_data_refused_is_followed_by_rset():  # items 67, 70, 102
+@pytest.mark.checklist(67, 70, 102)
+def test_all_refused_and_data_refused_is_followed_by_rset():
     transcript = f"{REFUSED_RECIPIENT.rstrip()}\nS: 503 5.5.1 no valid recipients\nC: RSET\nS: 250 ok"
     assert outcomes(transcript) == ["1: bounced 550 5.1.1 no such user"]
 
 
-def test_all_refused_and_data_accepted_gets_a_lone_dot():  # item 101
+@pytest.mark.checklist(101)
+def test_all_refused_and_data_accepted_gets_a_lone_dot():
     transcript = f"{REFUSED_RECIPIENT.rstrip()}\nS: 354 go\nC: .\nC: RSET\nS: 250 took nothing\nS: 250 ok"
     assert outcomes(transcript) == ["1: bounced 550 5.1.1 no such user"]
 
@@ -257,10 +265,11 @@ S: 250 second
     assert outcomes(transcript, mail(1), mail(2)) == ["1: bounced 550 5.1.1 no such user", "2: delivered 250 second"]
 
 
+@pytest.mark.checklist(68)
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ("451 4.3.0 later", "deferred 451 4.3.0 later"),  # item 68
+        ("451 4.3.0 later", "deferred 451 4.3.0 later"),
         ("550 5.7.1 go away", "bounced 550 5.7.1 go away"),
         ("552 5.3.4 too big", "bounced 552 5.3.4 too big"),  # of MAIL, it is for good (RFC 1870)
         ("530 5.7.0 sign in first", "deferred 530 5.7.0 sign in first"),  # item 140
@@ -297,10 +306,11 @@ def test_a_refusal_of_data_is_for_those_who_were_accepted(reply, expected):
     assert outcomes(transcript, mail(1, *recipients)) == [f"1: {expected}, bounced 550 5.1.1 no"]
 
 
+@pytest.mark.checklist(69)
 @pytest.mark.parametrize(
     ("reply", "expected"), [("451 later", "deferred 451 later"), ("554 5.7.1 spam", "bounced 554 5.7.1 spam")]
 )
-def test_a_refusal_after_the_final_dot_is_for_all_who_were_accepted(reply, expected):  # item 69
+def test_a_refusal_after_the_final_dot_is_for_all_who_were_accepted(reply, expected):
     transcript = f"""
 {TWO}
 S: 250 ok
@@ -328,6 +338,7 @@ S: 250 second
     assert outcomes(transcript, mail(1), mail(2)) == ["1: bounced 554 5.7.1 spam", "2: delivered 250 second"]
 
 
+@pytest.mark.checklist(70)
 @pytest.mark.parametrize(
     ("dialogue", "expected"),
     [
@@ -339,13 +350,14 @@ S: 250 second
         ),
     ],
 )
-def test_without_pipelining_rset_is_answered_before_the_next_mail(dialogue, expected):  # item 70
+def test_without_pipelining_rset_is_answered_before_the_next_mail(dialogue, expected):
     transcript = f"{dialogue}\nC: RSET\nS: 250 ok\nC: MAIL FROM:<a@sender.example>\nX: hangs up"
     assert outcomes(transcript, mail(1), mail(2), pipelining=False) == [f"1: {expected}", "2: untouched"]
 
 
+@pytest.mark.checklist(71)
 @pytest.mark.parametrize("reply", ["S: 500 what?", "S: 421 4.3.2 bye", "S: 354 hm", "X: hangs up"])
-def test_a_failed_rset_does_not_harm_the_next_mail(reply):  # item 71
+def test_a_failed_rset_does_not_harm_the_next_mail(reply):
     transcript = f"{REFUSED_RECIPIENT.rstrip()}\nS: 503 no\nC: RSET{ENVELOPE.rstrip()}\n{reply}"
     assert outcomes(transcript, mail(1), mail(2)) == ["1: bounced 550 5.1.1 no such user", "2: untouched"]
 
@@ -353,32 +365,33 @@ def test_a_failed_rset_does_not_harm_the_next_mail(reply):  # item 71
 # -- the end of the connection, at any time
 
 
+@pytest.mark.checklist(46, 47, 48, 49, 66, 72, 73, 74, 75, 89, 104)
 @pytest.mark.parametrize(
     ("transcript", "expected"),
     [
-        (f"{ENVELOPE}X: hangs up", "deferred 451 4.4.2"),  # item 73
+        (f"{ENVELOPE}X: hangs up", "deferred 451 4.4.2"),
         (f"{ENVELOPE}S: 250 ok\nX: hangs up", "deferred 451 4.4.2"),
         (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nX: hangs up", "deferred 451 4.4.2"),
-        (f"{ENVELOPE}{GO}{CONTENT_LINES}\nX: hangs up", "deferred 451 4.4.2 in doubt"),  # item 75
-        (f"{ENVELOPE}S: 550 5.7.1 no\nX: hangs up", "bounced 550 5.7.1 no"),  # item 74
+        (f"{ENVELOPE}{GO}{CONTENT_LINES}\nX: hangs up", "deferred 451 4.4.2 in doubt"),
+        (f"{ENVELOPE}S: 550 5.7.1 no\nX: hangs up", "bounced 550 5.7.1 no"),
         (f"{ENVELOPE}S: 250 ok\nS: 550 5.1.1 no\nX: hangs up", "bounced 550 5.1.1 no"),
         (f"{ENVELOPE}S: 250 ok\nS: 452 too many\nX: hangs up", "deferred 452 too many"),
         (f"{REFUSED_RECIPIENT.rstrip()}\nS: 354 go\nC: .\nC: RSET\nX: hangs up", "bounced 550 5.1.1 no such user"),
-        (f"{ENVELOPE}T: waits in vain", "deferred 451 4.4.2"),  # item 89
+        (f"{ENVELOPE}T: waits in vain", "deferred 451 4.4.2"),
         (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nT: waits in vain", "deferred 451 4.4.2"),
         (f"{ENVELOPE}{GO}{CONTENT_LINES}\nT: waits in vain", "deferred 451 4.4.2 in doubt"),
-        (f"{ENVELOPE}S: 421 4.3.2 bye", "deferred 421 4.3.2 bye"),  # item 72
+        (f"{ENVELOPE}S: 421 4.3.2 bye", "deferred 421 4.3.2 bye"),
         (f"{ENVELOPE}S: 250 ok\nS: 421 bye", "deferred 421 bye"),
         (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 421 bye", "deferred 421 bye"),
         (f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: 421 bye", "deferred 421 bye"),  # it was answered: no doubt
-        (f"{ENVELOPE}S: nonsense", "deferred 451 4.5.0"),  # items 47, 104
-        (f"{ENVELOPE}S: 250 ok\nS: 850 NONSENSE", "deferred 451 4.5.0"),  # item 46
+        (f"{ENVELOPE}S: nonsense", "deferred 451 4.5.0"),
+        (f"{ENVELOPE}S: 250 ok\nS: 850 NONSENSE", "deferred 451 4.5.0"),
         (f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: nonsense", "deferred 451 4.5.0 in doubt"),
-        (f"{ENVELOPE}S: 354 go", "deferred 451 4.5.0"),  # item 48
+        (f"{ENVELOPE}S: 354 go", "deferred 451 4.5.0"),
         (f"{ENVELOPE}S: 250 ok\nS: 354 go", "deferred 451 4.5.0"),
         (f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: 354 go", "deferred 451 4.5.0 in doubt"),
-        (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 250 ok", "deferred 451 4.5.0"),  # item 66: no content without 354
-        (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 350 go", "deferred 451 4.5.0"),  # item 49: 354 alone
+        (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 250 ok", "deferred 451 4.5.0"),  # no content without 354
+        (f"{ENVELOPE}S: 250 ok\nS: 250 ok\nS: 350 go", "deferred 451 4.5.0"),  # 354 alone
         (f"{ENVELOPE.rstrip()}{GO.rstrip()}\nS: 250 queued", "deferred 451 4.5.0"),  # taken before it was sent
         (f"{ENVELOPE.rstrip()}{GO.rstrip()}\nS: 552 too big", "bounced 552 too big"),
     ],
@@ -405,10 +418,11 @@ def test_a_mail_whose_envelope_was_sent_behind_another_stays_untouched(event, fi
     assert outcomes(transcript, mail(1), mail(2), mail(3)) == [f"1: {first}", "2: untouched", "3: untouched"]
 
 
+@pytest.mark.checklist(78)
 @pytest.mark.parametrize(
     ("event", "second"),
     [
-        ("X: hangs up", "untouched"),  # closed while idle, so to say (item 78)
+        ("X: hangs up", "untouched"),  # closed while idle, so to say
         ("S: 421 bye", "deferred 421 bye"),
         ("S: 250 ok\nX: hangs up", "deferred 451 4.4.2"),
         ("T: waits in vain", "deferred 451 4.4.2"),
@@ -432,8 +446,9 @@ def test_a_session_that_served_nobody_charges_its_first_mail(event, expected):
     assert told(machine.mails.results) == [f"1: deferred {expected}", "2: untouched"]
 
 
+@pytest.mark.checklist(55, 78)
 @pytest.mark.parametrize("event", ["X: hangs up", "S: 421 4.4.2 idle for too long", "S: 250 what?"])
-def test_an_idle_connection_may_end_without_harm(event):  # items 55, 78
+def test_an_idle_connection_may_end_without_harm(event):
     machine = client()
     machine.submit([mail(1)])
     play(machine, f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: 250 first\n\n{event}")
@@ -471,10 +486,11 @@ def quitting(transcript: str) -> SmtpClient:
     return machine
 
 
+@pytest.mark.checklist(77)
 @pytest.mark.parametrize(
     "end", ["S: 221 bye", "S: 500 what?", "S: 421 bye", "S: nonsense", "X: hangs up", "T: in vain"]
 )
-def test_quit_ends_the_session_whatever_the_server_says_to_it(end):  # item 77
+def test_quit_ends_the_session_whatever_the_server_says_to_it(end):
     machine = quitting(f"C: QUIT\n{end}")
     assert machine.closed
     assert machine.mails.results == []
@@ -503,18 +519,19 @@ def test_quit_waits_for_rset():
 # -- the content
 
 
+@pytest.mark.checklist(90, 92, 94, 97)
 @pytest.mark.parametrize(
     ("content", "wire"),
     [
         (b"a\r\n", b"a\r\n.\r\n"),
-        (b"a", b"a\r\n.\r\n"),  # item 94
-        (b"", b".\r\n"),  # item 97
+        (b"a", b"a\r\n.\r\n"),
+        (b"", b".\r\n"),
         (b"\r\n", b"\r\n.\r\n"),
         (b"a\r\n\r\n", b"a\r\n\r\n.\r\n"),  # no line more, none less
-        (b".\r\n", b"..\r\n.\r\n"),  # item 90
+        (b".\r\n", b"..\r\n.\r\n"),
         (b".a\r\n.b\r\n..c\r\nd.\r\n", b"..a\r\n..b\r\n...c\r\nd.\r\n.\r\n"),
         (b"a\r\n.\r\nMAIL FROM:<x@y>\r\n", b"a\r\n..\r\nMAIL FROM:<x@y>\r\n.\r\n"),
-        (b"a\n.\r\nb\r\n", b"a\n..\r\nb\r\n.\r\n"),  # item 92: no content can end itself
+        (b"a\n.\r\nb\r\n", b"a\n..\r\nb\r\n.\r\n"),  # no content can end itself
         (b"a\n.\nb\r\n", b"a\n..\nb\r\n.\r\n"),
         (b"a\r\n.\nb\r\n", b"a\r\n..\nb\r\n.\r\n"),
         (b"a\r\n.\rb\r\n", b"a\r\n..\rb\r\n.\r\n"),
@@ -582,7 +599,8 @@ def test_the_end_within_the_content_leaves_nothing_in_doubt(event, expected):
 MAIL, RCPT, DATA, BLOCK_LIMIT, DOT, QUIT = 300.0, 300.0, 120.0, 180.0, 600.0, 5.0  # RFC 5321 section 4.5.3.2
 
 
-def test_each_command_has_its_own_time_from_when_it_is_next():  # items 81 to 86
+@pytest.mark.checklist(81, 82, 83, 84, 85, 86)
+def test_each_command_has_its_own_time_from_when_it_is_next():
     machine = client()
     machine.submit([mail(1)])
     assert machine.deadline == float("inf")
@@ -602,7 +620,8 @@ def test_each_command_has_its_own_time_from_when_it_is_next():  # items 81 to 86
     assert machine.deadline == 1050 + QUIT
 
 
-def test_octets_that_trickle_in_do_not_move_the_deadline():  # item 87
+@pytest.mark.checklist(87)
+def test_octets_that_trickle_in_do_not_move_the_deadline():
     machine = client()
     machine.submit([mail(1)])
     said(machine, now=0)
@@ -612,7 +631,8 @@ def test_octets_that_trickle_in_do_not_move_the_deadline():  # item 87
     assert machine.deadline == MAIL
 
 
-def test_each_block_has_its_own_time():  # item 84
+@pytest.mark.checklist(84)
+def test_each_block_has_its_own_time():
     machine = client()
     machine.submit([mail(1, content=b"x" * (2 * BLOCK))])
     said(machine, now=0)
@@ -646,7 +666,8 @@ def test_a_time_out_says_what_was_not_answered(transcript, says):
 # -- what the server can not have
 
 
-def test_a_mail_that_the_server_can_not_have_is_not_announced():  # items 59, 108, 109, 111
+@pytest.mark.checklist(59, 108, 109, 111)
+def test_a_mail_that_the_server_can_not_have_is_not_announced():
     machine = client(size=1000)
     machine.submit(
         [

@@ -1,7 +1,8 @@
-"""Whatever a server answers, every mail has one result, and it is the right one. Items 44 to 53, 66, 101 to 104."""
+"""Whatever a server answers, every mail has one result, and it is the right one."""
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,9 +131,10 @@ def check(key: int, result: MailResult, server: Server) -> None:
             assert outcome.in_doubt
 
 
+@pytest.mark.checklist(53)
 @settings(max_examples=200, deadline=None)
 @given(ANSWERS, st.booleans(), RECIPIENTS, st.integers(1, 9))
-def test_however_the_answers_are_split_the_results_are_the_same(answers, pipelining, recipients, portion):  # item 53
+def test_however_the_answers_are_split_the_results_are_the_same(answers, pipelining, recipients, portion):
     whole, _ = converse(Server(iter(answers)), pipelining, recipients, 100_000)
     split, _ = converse(Server(iter(answers)), pipelining, recipients, portion)
     assert told(split.mails.results) == told(whole.mails.results)

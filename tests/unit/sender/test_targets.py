@@ -1,4 +1,4 @@
-"""Which addresses are tried, and what it means when none can be used. Items are those of the SMTP checklist."""
+"""Which addresses are tried, and what it means when none can be used."""
 
 import pytest
 
@@ -56,13 +56,14 @@ def failure(stage: Stage, reply: Reply) -> Failure:
     return Failure(target("192.0.2.1"), stage, reply)
 
 
+@pytest.mark.checklist(35, 36, 41)
 @pytest.mark.parametrize(
     ("failures", "every_host_tried", "expected"),
     [
         ([], False, "deferred 451 4.4.4"),
         ([NO_ANSWER], True, "deferred 451 4.4.1"),
-        ([BUSY], True, "deferred 421 4.3.2 busy"),  # item 35
-        ([GOES_AWAY], True, "bounced 554 5.7.1 go away"),  # item 36
+        ([BUSY], True, "deferred 421 4.3.2 busy"),
+        ([GOES_AWAY], True, "bounced 554 5.7.1 go away"),
         ([GOES_AWAY, MOVED], True, "bounced 521 no mail here"),
         ([GOES_AWAY, MOVED], False, "deferred 521 no mail here"),  # another host might take it
         ([GOES_AWAY, NO_ANSWER], True, "deferred 554 5.7.1 go away"),  # what was said tells more
@@ -70,7 +71,7 @@ def failure(stage: Stage, reply: Reply) -> Failure:
         ([HELLO_REFUSED], True, "deferred 550 no"),
         ([NO_TLS], True, "deferred 451 4.7.4"),  # item 121
         ([WRONG_PASSWORD], True, "deferred 535 5.7.8 no"),  # item 139
-        ([LOOP], True, "bounced 554 5.4.6"),  # item 41
+        ([LOOP], True, "bounced 554 5.4.6"),
     ],
 )
 def test_only_what_all_hosts_say_is_permanent(failures, every_host_tried, expected):
