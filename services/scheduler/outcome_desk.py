@@ -196,5 +196,5 @@ def _log(change: Change) -> None:
             kind if change.ends_attempt else "parked",
             **said,
             in_doubt=change.in_doubt or None,
-            next=f"retry_at_{change.wake.isoformat()}",
+            next=f"waits_for_{change.site}" if change.site else f"retry_at_{change.wake.isoformat()}",
         )

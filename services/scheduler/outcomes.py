@@ -17,6 +17,7 @@ from shared.settings import Retry
 from shared.sites import Site, SiteState
 from shared.smtp_reply import Reply, own_verdict
 
+_AT_ONCE = Duration(seconds=1)  # by then a sender asks anew whether a site is still down
 _LOOK_AGAIN = Duration(hours=2)  # RFC 5321 section 4.5.4.1 has mail tried every two to three hours
 _LONGEST_KEY = 255  # octets, AMQP 0-9-1 section 4.2.5.3; a domain alone may have 253
 _LONGEST_REPLY = 2000  # characters kept of a reply: a server may send sixty-four kilobytes of text
@@ -105,9 +106,11 @@ def decide(
         case Bounced(reply, host):
             return change(State.BOUNCED, reply, host)
         case Parked(site=name) if (site := sites.get(name)) is not None and site.state is SiteState.DOWN:
-            # Its route is looked up again now and then: its domain's MX hosts may be others by now.
-            look_again = msgspec.structs.replace(retry, schedule=(_LOOK_AGAIN,))
-            match next_try(1, pending.admitted, pending.give_up, now, look_again, chance):
+            # Let out for a probe, it may have met a sender that did not know it yet. Any other goes out now and then,
+            # to have its route looked up: its domain's MX hosts may be others by now.
+            wait = _LOOK_AGAIN if site.called is None else _AT_ONCE
+            rule = msgspec.structs.replace(retry, schedule=(wait,))
+            match next_try(1, pending.admitted, pending.give_up, now, rule, chance):
                 case Again(at):
                     return change(State.DEFERRED, site.said, site.host, wake=at, site=site)
                 case GiveUp():
@@ -115,8 +118,7 @@ def decide(
                 case never:
                     assert_never(never)
         case Parked(reason, pause_s, name):
-            # A site that has come up meanwhile: its sender will have learnt it then.
-            again = now + timedelta(seconds=1 if name else pause_s)
+            again = now + (_AT_ONCE if name else timedelta(seconds=pause_s))
             return change(State.DEFERRED, own_verdict(0, "", reason), "", wake=again)
         case Deferred(reply, host, in_doubt):
             match next_try(pending.attempt, pending.admitted, pending.give_up, now, retry, chance):

@@ -69,6 +69,11 @@ class Connection:
         """Whether the session is over, or comes to its end; what is submitted now comes back."""
         return self._client.full
 
+    @property
+    def end_reply(self) -> Reply:
+        """Why the session is over."""
+        return self._client.end_reply
+
     def submit(self, mails: Iterable[OutgoingMail]) -> None:
         """Queue mails behind those in flight. Each comes out of `results` once."""
         self._client.submit(mails)

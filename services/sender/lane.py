@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
-from services.sender.claims import ClaimDesk
 from services.sender.reporter import Reporter
-from services.sender.site import Connect, SiteQueue
+from services.sender.site import SiteQueue
 from services.sender.work import Work
 from shared.broker import Broker, Consumer, Delivery
 from shared.contracts import SendRequest
@@ -35,17 +34,15 @@ class Lane:
         self,
         number: int,
         broker: Broker,
-        connect: Connect,
-        desk: ClaimDesk,
         reporter: Reporter,
         max_per_connection: Callable[[], int],
+        new_site: Callable[[], SiteQueue],
     ) -> None:
         self._queue = lane_queue(number)
         self._broker = broker
-        self._connect = connect
-        self._desk = desk
         self._reporter = reporter
         self._max_per_connection = max_per_connection
+        self._new_site = new_site
         self._sites: dict[str, SiteQueue] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -85,7 +82,7 @@ class Lane:
             return
         site = self._sites.get(request.route.site)
         if site is None:
-            site = SiteQueue(self._connect, self._desk, self._reporter, self._max_per_connection)
+            site = self._new_site()
             self._sites[request.route.site] = site
             tasks.create_task(self._serve(request.route.site, site))
         site.put(Work(request, delivery, consumer))

@@ -11,7 +11,7 @@ from shared.smtp_reply import Reply, Severity, severity
 
 # These say that we must sign in or secure the connection first (RFC 4954 section 6, RFC 3207 section 4): a fault of
 # our settings and no verdict on the mail, so the mail waits until the settings are right.
-_OUR_FAULT = frozenset({530, 534, 535, 538})
+OUR_FAULT = frozenset({530, 534, 535, 538})
 # A command came in the wrong place: a disorder between two programs, which a new connection ends, and no verdict
 # either.
 _DISORDER = 503
@@ -52,7 +52,7 @@ class Job:
 
 def refused(reply: Reply, host: str) -> Deferred | Bounced:
     """The outcome of a reply other than 2yz and 3yz."""
-    permanent = severity(reply) is Severity.PERMANENT and reply.code not in _OUR_FAULT and reply.code != _DISORDER
+    permanent = severity(reply) is Severity.PERMANENT and reply.code not in OUR_FAULT and reply.code != _DISORDER
     return Bounced(reply, host) if permanent else Deferred(reply, host)
 
 

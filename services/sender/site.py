@@ -1,6 +1,7 @@
 """The mail of one site in one lane: one connection at a time, fed while there is work.
 
-work arrives → connect → claim a batch → send → report …  until max_per_connection, 300 s, or nothing to do → QUIT
+work arrives → is the site up? → connect → claim a batch → send → report …
+until max_per_connection, 300 s, or nothing to do → QUIT
 """
 
 import asyncio
@@ -8,50 +9,59 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import msgspec
-import structlog
 
 from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection, Unreachable
 from services.sender.envelope import OutgoingMail
+from services.sender.gate import Entry, SiteGate
 from services.sender.reporter import Reporter
-from services.sender.session_mails import MailResult, Sent, Untouched
-from services.sender.work import Work
+from services.sender.session_mails import OUR_FAULT, MailResult, Sent, Untouched
+from services.sender.work import ClaimedWork, Work, claimed_mail
 from shared import metrics
 from shared.contracts import RecipientOutcome, Route
-from shared.mail_store import Claim
-from shared.outcomes import Delivered, Outcome, Parked
-
-log = structlog.get_logger()
+from shared.outcomes import Deferred, Delivered, Outcome, Parked
+from shared.smtp_reply import Reply
 
 _OLDEST_S = 300.0  # a connection this old takes no more mail: receivers and firewalls tire of long ones
 _IDLE_S = 2.0  # worth keeping for the next mail; longer only occupies the receiver
 _ENOUGH = 16 * 1024 * 1024  # octets claimed and not sent, beyond which nothing more is claimed: bounds the memory
-# A site that hung up before it had taken one mail is left alone for so long.
-_HUNG_UP_PAUSE_S = 60.0
 # At a stop a server gets so long to answer for what it has. Longer, and whoever stops us takes to `kill -9`, which
 # leaves the mails to the lease of their claims.
 _STOP_WITHIN_S = 20.0
 
+# Replies that concern the site and not the mail: it wants no more now (RFC 5321 section 3.8), or does not let us in.
+_OF_THE_SITE = frozenset({421}) | OUR_FAULT
+
 Connect = Callable[[Route], Awaitable[Connection | Unreachable]]
 
 
-class ClaimedWork(msgspec.Struct, frozen=True, eq=False):
-    """Work that this sender has claimed, for those of its recipients that could be: the `key` of a mail under way."""
+class _Session(msgspec.Struct, eq=False):
+    """A connection, and what it has shown of its site."""
 
-    work: Work
-    numbers: tuple[int, ...]  # recipients, in the order of the mail's
-    attempts: tuple[int, ...]
+    connection: Connection
+    entry: Entry
+    told: bool  # that the site is up
+    works: bool = False  # it has answered for a mail
+    delivered: int = 0  # mails that it got rid of
+    failure: Reply | None = None  # of the site as a whole
 
 
 class SiteQueue:
     """Work of one site that waits in this lane, and the connection that takes it."""
 
     def __init__(
-        self, connect: Connect, desk: ClaimDesk, reporter: Reporter, max_per_connection: Callable[[], int]
+        self,
+        connect: Connect,
+        gate: SiteGate,
+        desk: ClaimDesk,
+        reporter: Reporter,
+        max_per_connection: Callable[[], int],
     ) -> None:
         self._connect = connect
+        self._gate = gate
         self._desk = desk
         self._reporter = reporter
         self._max_per_connection = max_per_connection
@@ -63,12 +73,11 @@ class SiteQueue:
         self._room = asyncio.Event()
         self._claimed = 0  # mails claimed and not reported
         self._unsent = 0  # octets submitted without a result
-        self._connection: Connection | None = None
+        self._session: _Session | None = None
         self._parking: Parked | None = None  # what becomes of mail that the present connection gives back
-        self._delivered = 0  # mails that the present connection got rid of
         self._fed = False  # the present connection gets nothing more
         self._stop = asyncio.Event()
-        self._connecting: asyncio.Future[Connection | Unreachable] | None = None
+        self._opening: asyncio.Future[_Session | Outcome] | None = None
         self.progressed_at = time.monotonic()
 
     @property
@@ -94,68 +103,103 @@ class SiteQueue:
         """Give back to the scheduler what waits beyond the first `keep`; no attempt is counted."""
         while self._waiting and self.load > keep:
             self._report(self._waiting.pop(), Parked(reason, pause_s))
-        if self.load > keep and self._connection is not None:
+        if self.load > keep and self._session is not None:
             self._parking = Parked(reason, pause_s)
-            self._connection.take_back()
+            self._session.connection.take_back()
 
     def stop(self) -> None:
         """Take no more work: what is not claimed stays in its lane, what is under way is finished."""
         self._stop.set()
         self._arrived.set()
         self._room.set()
-        if self._connecting is not None:
-            self._connecting.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
 
     async def run(self) -> None:
         """Send what waits, over one connection after another, until nothing comes for a while."""
         while not self._stopping and await self._work_within(_IDLE_S):
             assert self._route is not None
             route = self._route
-            match await self._connect_unless_stopped(route):
-                case Unreachable(outcome):
-                    self._report_unreachable(outcome)
-                case Connection() as connection:
-                    await self._use(connection, _terms(route))
+            match await self._open_unless_stopped(route):
+                case _Session() as session:
+                    await self._use(session, _terms(route))
+                case None:
+                    pass
+                case outcome:
+                    self._report_all(outcome)
             self.progressed_at = time.monotonic()
-        self._park_claimed("the sender stops", 0.0)
+        self._park_claimed(Parked("the sender stops"))
 
-    async def _connect_unless_stopped(self, route: Route) -> Connection | Unreachable | None:
-        self._connecting = asyncio.ensure_future(self._connect(route))
+    async def _open_unless_stopped(self, route: Route) -> "_Session | Outcome | None":
+        self._opening = asyncio.ensure_future(self._open(route))
         try:
-            return await self._connecting
+            return await self._opening
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
             return None
         finally:
-            self._connecting = None
+            self._opening = None
 
-    def _report_unreachable(self, outcome: Outcome) -> None:
-        """The whole site is out of reach: one attempt for each that waits; it needs no claim."""
+    async def _open(self, route: Route) -> "_Session | Outcome":
+        """A connection, where the site is not known to be down; else what becomes of all that waits."""
+        entry = await self._gate.enter(route.site, route.revision)
+        if entry is None:
+            return _wait_for(route.site)
+        try:
+            found = await self._connect(route)
+        except BaseException:
+            await self._gate.left(entry)
+            raise
+        match found:
+            case Connection() as connection:
+                if not entry.down:
+                    await self._gate.came_up(entry)
+                return _Session(connection, entry, told=not entry.down)
+            case Unreachable(Deferred(reply, host)):
+                await self._gate.went_down(entry, reply, host)
+                return _wait_for(route.site)
+            case Unreachable(outcome):
+                await self._gate.came_up(entry)
+                return outcome
+
+    def _report_all(self, outcome: Outcome) -> None:
+        """One for all that waits; what is not claimed needs no claim."""
         waiting, self._waiting = self._waiting, deque()
         for work in waiting:
             self._report(work, outcome)
-        again, self._again = self._again, deque()
-        for mail in again:
-            self._report_mail(mail.key, [outcome] * len(mail.recipients))
+        self._park_claimed(outcome)
 
     # -- one connection ----------------------------------------------------------------------------------
 
-    async def _use(self, connection: Connection, terms: Route) -> None:
+    async def _use(self, session: _Session, terms: Route) -> None:
         metrics.CONNECTIONS.inc()
-        self._connection, self._parking, self._delivered = connection, None, 0
+        self._gate.connected(session.entry.name)
+        connection = session.connection
+        self._session, self._parking = session, None
         reader = asyncio.create_task(self._read(connection))
         try:
-            await self._feed(connection, terms)
+            await self._feed(session, terms)
             self._submitted.set()
             await self._unless_stopped(reader, connection)
+            await self._judge(session)
             await connection.quit()
         finally:
             reader.cancel()
-            self._connection = None
+            self._session = None
+            self._gate.disconnected(session.entry.name)
             metrics.CONNECTIONS.dec()
-        if self._again and not self._delivered and not self._stopping:
-            self._park_claimed("the site hung up before it had taken a mail", _HUNG_UP_PAUSE_S)
+
+    async def _judge(self, session: _Session) -> None:
+        """Tell what the connection has shown of its site."""
+        connection, entry = session.connection, session.entry
+        in_vain = connection.closed and not session.delivered and (self._again or not session.told)
+        if session.failure is not None or (in_vain and not self._stopping):
+            reply = session.failure or connection.end_reply
+            await self._gate.went_down(entry, reply, connection.host, datetime.now(UTC))
+            self._park_claimed(_wait_for(entry.name))
+        elif not session.told:
+            await (self._gate.left(entry) if self._stopping else self._gate.came_up(entry))
 
     async def _unless_stopped(self, reader: asyncio.Task[None], connection: Connection) -> None:
         """Wait for all results. At a stop what is under way is finished, within limits; what is not comes back."""
@@ -168,11 +212,12 @@ class SiteQueue:
                     await connection.quit()
         await reader
 
-    async def _feed(self, connection: Connection, terms: Route) -> None:
+    async def _feed(self, session: _Session, terms: Route) -> None:
         """Claim and submit, for as long as this connection may take more."""
+        connection = session.connection
         self._fed, room = False, self._max_per_connection()
         try:
-            while room > 0 and await self._work_for(connection, terms):
+            while room > 0 and await self._work_for(session, terms):
                 mails = await self._next_mails(room)
                 room = min(room - len(mails), self._max_per_connection() - connection.begun)
                 self._submit(connection, mails)
@@ -180,12 +225,15 @@ class SiteQueue:
         finally:
             self._fed = True
 
-    async def _work_for(self, connection: Connection, terms: Route) -> bool:
+    async def _work_for(self, session: _Session, terms: Route) -> bool:
         # What made it unusable may have come with the work, or while there was none.
-        usable = self._usable(connection, terms) and await self._work_within(_IDLE_S)
-        return usable and self._usable(connection, terms)
+        usable = self._usable(session, terms) and await self._work_within(_IDLE_S)
+        return usable and self._usable(session, terms)
 
-    def _usable(self, connection: Connection, terms: Route) -> bool:
+    def _usable(self, session: _Session, terms: Route) -> bool:
+        connection = session.connection
+        if session.failure is not None or (session.told and self._gate.is_closed(session.entry.name)):
+            return False
         young = time.monotonic() - connection.opened_at < _OLDEST_S
         assert self._route is not None
         # New settings, such as a TLS mode, mean a new connection.
@@ -201,7 +249,7 @@ class SiteQueue:
             batch.append(work)
             size += work.request.envelope.size
         claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
-        fresh = [mail for work in batch if (mail := _claimed_mail(work, claims)) is not None]
+        fresh = [mail for work in batch if (mail := claimed_mail(work, claims)) is not None]
         self._claimed += len(fresh)
         return mails + fresh
 
@@ -223,6 +271,7 @@ class SiteQueue:
             self._submitted.clear()
             while results := await connection.results():
                 self._take(results)
+                await self._tell_that_it_works()
         self._take(await connection.results())
 
     def _take(self, results: Sequence[MailResult]) -> None:
@@ -231,13 +280,29 @@ class SiteQueue:
             match result:
                 case Sent(mail, outcomes):
                     self.progressed_at, self._parking = time.monotonic(), None
-                    self._delivered += any(isinstance(outcome, Delivered) for outcome in outcomes)
+                    self._learn_from(outcomes)
                     self._report_mail(mail.key, outcomes)
                 case Untouched(mail) if self._parking is not None:
                     self._report_mail(mail.key, [self._parking] * len(mail.recipients))
                 case Untouched(mail):
                     self._again.append(mail)
         self._room.set()
+
+    def _learn_from(self, outcomes: Sequence[Outcome]) -> None:
+        session = self._session
+        assert session is not None
+        session.delivered += any(isinstance(outcome, Delivered) for outcome in outcomes)
+        said = [outcome.reply for outcome in outcomes if not isinstance(outcome, Parked) and outcome.reply.remote]
+        session.failure = session.failure or next((reply for reply in said if reply.code in _OF_THE_SITE), None)
+        if said and session.failure is None:
+            session.works = True
+            self._gate.works(session.entry.name)
+
+    async def _tell_that_it_works(self) -> None:
+        session = self._session
+        if session is not None and session.works and not session.told and session.failure is None:
+            session.told = True
+            await self._gate.came_up(session.entry)
 
     # -- what becomes of work ----------------------------------------------------------------------------
 
@@ -248,10 +313,10 @@ class SiteQueue:
                 await asyncio.wait_for(self._arrived.wait(), limit_s)
         return bool(self._waiting or self._again) and not self._stopping
 
-    def _park_claimed(self, reason: str, pause_s: float) -> None:
+    def _park_claimed(self, outcome: Outcome) -> None:
         again, self._again = self._again, deque()
         for mail in again:
-            self._report_mail(mail.key, [Parked(reason, pause_s)] * len(mail.recipients))
+            self._report_mail(mail.key, [outcome] * len(mail.recipients))
 
     def _report(self, work: Work, outcome: Outcome) -> None:
         """Report work that is not claimed: but for recipients that this sender has claimed by another copy of it."""
@@ -265,32 +330,10 @@ class SiteQueue:
         self._reporter.report(claimed.work, [RecipientOutcome(*triple) for triple in triples])
 
 
+def _wait_for(site: str) -> Parked:
+    return Parked(f"{site} is down", site=site)
+
+
 def _terms(route: Route) -> Route:
     """What makes a connection of one route good for mail of another; MX hosts are shuffled for each mail."""
     return msgspec.structs.replace(route, hosts=(), revision=0)
-
-
-def _claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
-    """The mail for those recipients that could be claimed; work of which none could is done.
-
-    It takes its claims out: a second copy of the work may stand in the same batch.
-    """
-    envelope = work.request.envelope
-    recipients = [recipient for recipient in envelope.recipients if recipient.no in claims]
-    taken = [claims.pop(recipient.no) for recipient in recipients]
-    if not recipients:
-        work.done()
-        log.info("not_claimed", mail=envelope.mail, attempt=work.request.attempt, next="none")
-        return None
-    numbers = tuple(recipient.no for recipient in recipients)
-    return OutgoingMail(
-        envelope.reverse_path,
-        tuple(recipient.address for recipient in recipients),
-        taken[0].content,
-        envelope.eight_bit,
-        envelope.smtputf8,
-        ClaimedWork(work, numbers, tuple(claim.attempt for claim in taken)),
-        envelope.mail,
-        envelope.notify,
-        envelope.ret,
-    )

@@ -79,6 +79,11 @@ class SmtpClient:
         self.mails.put_back("the connection is being closed")
         self._say_goodbye()
 
+    @property
+    def end_reply(self) -> Reply:
+        """Why the session is over."""
+        return self._end_reply
+
     # -- the driver's side
 
     def feed(self, data: bytes, now: float) -> None:

@@ -1,9 +1,14 @@
 """One piece of work: a delivery from a lane, and the mail it asks for."""
 
 import msgspec
+import structlog
 
+from services.sender.envelope import OutgoingMail
 from shared.broker import Consumer, Delivery
 from shared.contracts import SendRequest
+from shared.mail_store import Claim
+
+log = structlog.get_logger()
 
 
 class Work(msgspec.Struct, frozen=True, eq=False):
@@ -21,3 +26,37 @@ class Work(msgspec.Struct, frozen=True, eq=False):
     def done(self) -> None:
         """Take it off the lane."""
         self.consumer.ack([self.delivery])
+
+
+class ClaimedWork(msgspec.Struct, frozen=True, eq=False):
+    """Work that this sender has claimed, for those of its recipients that could be: the `key` of a mail under way."""
+
+    work: Work
+    numbers: tuple[int, ...]  # recipients, in the order of the mail's
+    attempts: tuple[int, ...]
+
+
+def claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
+    """The mail for those recipients that could be claimed; work of which none could is done.
+
+    It takes its claims out: a second copy of the work may stand in the same batch.
+    """
+    envelope = work.request.envelope
+    recipients = [recipient for recipient in envelope.recipients if recipient.no in claims]
+    taken = [claims.pop(recipient.no) for recipient in recipients]
+    if not recipients:
+        work.done()
+        log.info("not_claimed", mail=envelope.mail, attempt=work.request.attempt, next="none")
+        return None
+    numbers = tuple(recipient.no for recipient in recipients)
+    return OutgoingMail(
+        envelope.reverse_path,
+        tuple(recipient.address for recipient in recipients),
+        taken[0].content,
+        envelope.eight_bit,
+        envelope.smtputf8,
+        ClaimedWork(work, numbers, tuple(claim.attempt for claim in taken)),
+        envelope.mail,
+        envelope.notify,
+        envelope.ret,
+    )

@@ -1,102 +1,19 @@
 """The mail of one site: claimed in a real store, sent to a real server; the lane and the reporter only remember."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 
 import services.sender.site
 from services.sender.claims import ClaimDesk
-from services.sender.connection import connect
-from services.sender.helo import HeloNames
-from services.sender.site import SiteQueue
-from services.sender.work import Work
-from shared.broker import Delivery, Properties
-from shared.contracts import Envelope, Host, Recipient, RecipientOutcome, Route, SendRequest, TlsMode
+from shared.contracts import TlsMode
 from shared.mail_store import State, StoreThread
 from shared.outcomes import Parked
 from tests.support.certificates import Authority
 from tests.support.pipeline import subjects
 from tests.support.sinks import RecordingSink
-from tests.support.store import OpenStore, a_draft
-
-AT_ONCE = a_draft().admitted - a_draft().admitted
-
-
-class Lane:
-    """In the place of a consumer: remembers what is acknowledged."""
-
-    def __init__(self) -> None:
-        self.acked: list[Delivery] = []
-
-    def ack(self, deliveries: Sequence[Delivery]) -> None:
-        self.acked += deliveries
-
-
-class Reports:
-    """In the place of the reporter: remembers outcomes, takes the work off its lane, lets go of the claims."""
-
-    def __init__(self, desk: ClaimDesk) -> None:
-        self._desk = desk
-        self.outcomes: list[RecipientOutcome] = []
-
-    def report(self, work: Work, outcomes: Sequence[RecipientOutcome]) -> None:
-        self.outcomes += outcomes
-        self._desk.give_up(outcome.recipient for outcome in outcomes)
-        work.done()
-
-    @property
-    def told(self) -> list[tuple[int, str]]:
-        """Recipient and outcome, in order."""
-        return [(one.recipient, type(one.outcome).__name__.lower()) for one in self.outcomes]
-
-
-class Site:
-    """A running SiteQueue and what is around it."""
-
-    def __init__(self, url: str, sink: RecordingSink, most: int) -> None:
-        self._thread = StoreThread(url)
-        self._sink = sink
-        self.lane = Lane()
-        self.desk = ClaimDesk(self._thread, "sender-1")
-        self.reports = Reports(self.desk)
-        self.queue = SiteQueue(
-            partial(connect, helo=HeloNames("robot.example")),
-            self.desk,
-            self.reports,  # type: ignore[arg-type]  # has what is used of a Reporter
-            lambda: most,
-        )
-
-    def put(self, *numbers: int, tls: TlsMode = TlsMode.NONE, revision: int = 1) -> None:
-        """Work for recipients, a mail each."""
-        for number in numbers:
-            envelope = Envelope(
-                f"order-{number}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
-            )
-            route = Route("mx:sink", (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, None, revision)
-            delivery = Delivery(b"", number, 1, False, Properties())
-            work = Work(SendRequest(envelope, 1, route), delivery, self.lane)  # type: ignore[arg-type]  # a Consumer's ack
-            self.queue.put(work)
-
-    async def until_reported(self, count: int) -> None:
-        """Wait for so many outcomes."""
-        async with asyncio.timeout(20):
-            while len(self.reports.outcomes) < count:
-                await asyncio.sleep(0.01)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        claims = asyncio.create_task(self.desk.claim_loop())
-        run = asyncio.create_task(self.queue.run())
-        try:
-            yield run
-            self.queue.stop()
-            await asyncio.wait_for(run, 20)
-        finally:
-            claims.cancel()
-            self._thread.close()
+from tests.support.site import Site, released
+from tests.support.store import OpenStore
 
 
 @pytest.fixture
@@ -104,13 +21,6 @@ def store(sqlite_url: str):
     opened = OpenStore(sqlite_url)
     yield opened
     opened.close()
-
-
-def released(store: OpenStore, count: int) -> list[int]:
-    drafts = [
-        a_draft(f"order-{n}", hold=AT_ONCE, content=f"Subject: order-{n}\r\n\r\nx\r\n".encode()) for n in range(count)
-    ]
-    return store.admit_released(*drafts)
 
 
 def test_two_copies_of_the_work_in_one_batch_are_one_mail(store: OpenStore, sink: RecordingSink):

@@ -49,7 +49,7 @@ def relay_to(sink: Any, **more: Any) -> Settings:
         "identity": {"helo_name": "robot.example"},
         "sending": {"hold": 0},
         "bounces": "events",  # a scenario that counts mails counts its own
-        "retry": {"schedule": ["1s"], "jitter": 0},
+        "retry": {"schedule": ["1s"], "probe_schedule": ["1s"], "jitter": 0},
     }
     return merged(usual, more)
 
@@ -62,7 +62,7 @@ def direct_by(dns_server: str, mx_port: int, **more: Any) -> Settings:
         "identity": {"helo_name": "robot.example"},
         "sending": {"hold": 0},
         "bounces": "events",  # a scenario that counts mails counts its own
-        "retry": {"schedule": ["1s"], "jitter": 0},
+        "retry": {"schedule": ["1s"], "probe_schedule": ["1s"], "jitter": 0},
     }
     return merged(usual, more)
 

@@ -70,6 +70,12 @@ class SinkProtocol(SMTP):
         if isinstance(self.transport, asyncio.WriteTransport) and not self.transport.is_closing():
             self.transport.abort()
 
+    def part(self, reply: str) -> None:
+        """Say this and close."""
+        if isinstance(self.transport, asyncio.WriteTransport) and not self.transport.is_closing():
+            self.transport.write(f"{reply}\r\n".encode())
+            self.transport.close()
+
     def close(self) -> None:
         """Close once everything said has gone out."""
         if self.transport is not None:

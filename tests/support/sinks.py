@@ -62,6 +62,7 @@ class RecordingSink(SinkMemory):
         )
         self._thread: threading.Thread | None = None
         self._end: Callable[[], object] = lambda: None
+        self._part: Callable[[str], object] = lambda _reply: None
 
     def start(self) -> None:
         """Listen. What it remembers stays."""
@@ -79,6 +80,11 @@ class RecordingSink(SinkMemory):
             self._end()
             self._thread.join()
             self._thread = None
+
+    def say_goodbye(self, reply: str) -> None:
+        """Say this to every client, asked or not, hang up, and wait until they have gone."""
+        self._part(reply)
+        self.wait_until_idle()
 
     def __enter__(self) -> "RecordingSink":
         self.start()
@@ -106,6 +112,12 @@ class RecordingSink(SinkMemory):
         def make_protocol() -> SinkProtocol:
             protocols.append(SinkProtocol(self, self._options))
             return protocols[-1]
+
+        def part(reply: str) -> None:
+            for protocol in protocols:
+                protocol.part(reply)
+
+        self._part = lambda reply: loop.call_soon_threadsafe(part, reply)
 
         certificate = self._options.certificate if self._options.implicit_tls else None
         server = await loop.create_server(

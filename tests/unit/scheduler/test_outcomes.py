@@ -36,6 +36,7 @@ DOWN = Site(
     enhanced="4.7.0",
     reply="too many connections",
 )
+CALLED = msgspec.structs.replace(DOWN, called=NOW)
 UP = Site(name="mx:y", state=SiteState.UP, since=NOW, worked=NOW)
 
 
@@ -107,6 +108,8 @@ SECOND = timedelta(seconds=1)
         # Its own end comes before the next probe.
         (DOWN, {"give_up": NOW + SECOND}, State.DEFERRED, NOW + SECOND, "mx:y", NOW + SECOND),
         (DOWN, {"give_up": NOW}, State.BOUNCED, None, None, None),
+        # Let out for a probe, it met a sender that had not heard of it.
+        (CALLED, {"site": "mx:y"}, State.DEFERRED, NOW + SECOND, "mx:y", None),
         (UP, {}, State.DEFERRED, NOW + SECOND, None, None),  # it has come up meanwhile
         (UP, {"give_up": NOW}, State.DEFERRED, NOW + SECOND, None, None),
     ],

@@ -1,0 +1,40 @@
+"""Connections under the settings in force, and what is remembered from one to the next."""
+
+from services.sender.broken_tls import BrokenTls
+from services.sender.connection import Connection, Unreachable, connect
+from services.sender.helo import HeloNames
+from services.sender.login import Logins
+from shared.contracts import Route
+from shared.settings import Settings
+from shared.settings_feed import InForce
+
+
+class Dialler:
+    """Opens connections under the settings in force."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._names = self._names_of(settings)
+        self._of = settings
+        self._broken_tls = BrokenTls()
+        self._logins = Logins()
+
+    def on_change(self, accepted: InForce) -> None:
+        """Another HELO name, or other name servers to ask for it."""
+        now, former = accepted.settings, self._of
+        if (now.identity.helo_name, now.dns) != (former.identity.helo_name, former.dns):
+            self._names = self._names_of(now)
+        self._of = now
+
+    async def connect(self, route: Route) -> Connection | Unreachable:
+        """Open a connection to the first host of the route that can be used."""
+        return await connect(
+            route,
+            helo=self._names,
+            fallback=self._of.fallback,
+            broken_tls=self._broken_tls,
+            logins=self._logins,
+        )
+
+    @staticmethod
+    def _names_of(settings: Settings) -> HeloNames:
+        return HeloNames(settings.identity.helo_name, settings.dns.servers)

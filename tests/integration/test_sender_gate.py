@@ -1,0 +1,262 @@
+"""What concerns a site as a whole, between lanes and senders: real stores, real servers, two senders side by side."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.mail_store import State
+from shared.outcomes import Deferred, Parked
+from shared.sites import Site as Row
+from shared.sites import SiteState, WentDown, exchange, read_sites
+from shared.smtp_reply import Reply
+from tests.support.pipeline import subjects
+from tests.support.sinks import RecordingSink
+from tests.support.site import PROBED_EVERY, Site, exchanges, released
+from tests.support.store import OpenStore
+
+NAME = "mx:sink"
+WAITS = Parked(f"{NAME} is down", site=NAME)
+
+
+@pytest.fixture
+def store(sqlite_url: str):
+    opened = OpenStore(sqlite_url)
+    yield opened
+    opened.close()
+
+
+def known(store: OpenStore) -> Row:
+    return store.run(read_sites, [NAME])[NAME]
+
+
+def down_until(store: OpenStore, until: datetime) -> None:
+    """As if an earlier probe had been in vain."""
+    news = [WentDown(NAME, Reply(421, "", "busy"), "sink", 1, datetime.now(UTC))]
+    now = datetime.now(UTC)
+    store.run(exchange, [], [], "sender-0", now, lambda _: until - now)
+    store.run(exchange, news, [], "sender-0", now, lambda _: until - now)
+
+
+@asynccontextmanager
+async def lanes_of(*senders: Site) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for sender in senders:
+            await stack.enter_async_context(sender.running())
+        yield
+
+
+def outcomes(senders: Sequence[Site]) -> list[tuple[int, object]]:
+    return [(one.recipient, one.outcome) for sender in senders for one in sender.reports.outcomes]
+
+
+@pytest.mark.checklist(147)
+def test_lanes_and_senders_open_one_connection_to_a_site_that_is_dead(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 40)
+    sink.answer("CONNECT", "*", "421 4.3.2 no service")
+
+    async def scenario() -> None:
+        first, second = Site(store.url, sink), Site(store.url, sink, worker="sender-2")
+        other_lane = Site(store.url, sink, beside=first)
+        lanes = [first, other_lane, second]
+        for lane, part in zip(lanes, (numbers[:10], numbers[10:20], numbers[20:]), strict=True):
+            lane.put(*part)
+        async with lanes_of(*lanes):
+            await first.until_reported(10)
+            await other_lane.until_reported(10)
+            await second.until_reported(20)
+        assert outcomes(lanes) == [(number, WAITS) for number in numbers]
+
+    asyncio.run(scenario())
+    assert len(sink.connections) == 1
+    row = known(store)
+    assert (row.state, row.failures, row.code, row.reply) == (SiteState.DOWN, 1, 421, "no service")
+    assert {state for n in range(40) for state in store.states(f"order-{n}")} == {State.RELEASED}  # none was claimed
+
+
+def test_when_the_one_that_probes_gets_through_the_others_follow(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 20)
+    pause = sink.pause("CONNECT")
+
+    async def scenario() -> None:
+        first, second = Site(store.url, sink), Site(store.url, sink, worker="sender-2")
+        first.put(*numbers[:10])
+        second.put(*numbers[10:])
+        async with lanes_of(first, second):
+            await asyncio.to_thread(pause.wait)
+            assert len(sink.connections) == 1
+            pause.release()
+            await first.until_reported(10)
+            await second.until_reported(10)
+
+    asyncio.run(scenario())
+    assert (len(sink.mails), len(sink.connections)) == (20, 2)
+    assert known(store).state is SiteState.UP
+
+
+@pytest.mark.checklist(72, 147)
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "."])
+def test_a_421_pauses_the_site_and_only_the_mail_it_hit_is_charged(store: OpenStore, sink: RecordingSink, verb: str):
+    numbers = released(store, 10)
+    sink.answer(verb, "*", "421 4.7.0 enough for now", times=1)
+
+    async def scenario() -> Site:
+        site = Site(store.url, sink)
+        site.put(*numbers)
+        async with site.running():
+            await site.until_reported(10)
+        return site
+
+    site = asyncio.run(scenario())
+    [charged] = [outcome for _, outcome in outcomes([site]) if isinstance(outcome, Deferred)]
+    assert charged.reply == Reply(421, "4.7.0", "enough for now")
+    assert [outcome for _, outcome in outcomes([site])].count(WAITS) == 9
+    assert len(sink.connections) == 1
+    row = known(store)
+    assert (row.state, row.reply) == (SiteState.DOWN, "enough for now")
+    assert row.until is not None
+    assert row.until - row.since == PROBED_EVERY
+
+
+@pytest.mark.checklist(68, 149)
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "."])
+def test_a_4yz_concerns_its_mail_and_no_other_on_the_connection(store: OpenStore, sink: RecordingSink, verb: str):
+    numbers = released(store, 10)
+    sink.answer(verb, "*", "451 4.7.1 later", times=1)
+
+    async def scenario() -> Site:
+        site = Site(store.url, sink)
+        site.put(*numbers)
+        async with site.running():
+            await site.until_reported(10)
+        return site
+
+    told = [kind for _, kind in asyncio.run(scenario()).reports.told]
+    assert (told.count("deferred"), told.count("delivered"), len(sink.connections)) == (1, 9, 1)
+    assert known(store).state is SiteState.UP
+
+
+@pytest.mark.checklist(55, 78)
+def test_a_421_while_nothing_is_said_is_the_connections_affair(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 2)
+
+    async def scenario() -> Site:
+        site = Site(store.url, sink)
+        async with site.running():
+            site.put(numbers[0])
+            await site.until_reported(1)
+            await asyncio.to_thread(sink.say_goodbye, "421 4.4.2 idle for too long")
+            site.put(numbers[1])
+            await site.until_reported(2)
+        return site
+
+    assert asyncio.run(scenario()).reports.told == [(number, "delivered") for number in numbers]
+    assert len(sink.connections) == 2
+    assert known(store).state is SiteState.UP
+
+
+def test_a_site_that_hangs_up_on_its_first_mail_each_time_is_paused(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 10)
+    sink.hang_up("MAIL", times=None)
+
+    async def scenario() -> Site:
+        site = Site(store.url, sink)
+        site.put(*numbers)
+        async with site.running():
+            await site.until_reported(10)
+        return site
+
+    told = [outcome for _, outcome in outcomes([asyncio.run(scenario())])]
+    assert told.count(WAITS) == 9
+    assert (len(sink.connections), known(store).state) == (1, SiteState.DOWN)
+
+
+def test_a_probe_lets_one_connection_out_and_the_site_is_up_when_it_has_taken_a_mail(
+    store: OpenStore, sink: RecordingSink
+):
+    numbers = released(store, 2)
+    down_until(store, datetime.now(UTC))
+    pause = sink.pause(".", times=1)
+
+    async def scenario() -> None:
+        first, second = Site(store.url, sink), Site(store.url, sink, worker="sender-2")
+        async with lanes_of(first, second):
+            first.put(numbers[0])
+            await asyncio.to_thread(pause.wait)
+            assert (known(store).state, known(store).prober) == (SiteState.DOWN, "sender-1")
+            second.put(numbers[1])
+            await second.until_reported(1)
+            pause.release()
+            await first.until_reported(1)
+            assert known(store).state is SiteState.UP  # told before the mail's own outcome can be anywhere
+        assert outcomes([second]) == [(numbers[1], WAITS)]
+
+    asyncio.run(scenario())
+    assert len(sink.connections) == 1
+    assert known(store).lets_go
+
+
+def test_a_probe_that_is_greeted_and_then_told_421_leaves_the_site_down(store: OpenStore, sink: RecordingSink):
+    [number] = released(store, 1)
+    down_until(store, datetime.now(UTC))
+    sink.answer("MAIL", "*", "421 4.7.0 still too much")
+
+    async def scenario() -> None:
+        site = Site(store.url, sink)
+        async with site.running():
+            site.put(number)
+            await site.until_reported(1)
+
+    asyncio.run(scenario())
+    assert (known(store).state, known(store).failures) == (SiteState.DOWN, 2)
+
+
+def test_a_sender_that_stops_leaves_its_probe_to_another(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 2)
+    pause = sink.pause("CONNECT", times=1)
+
+    async def scenario() -> None:
+        first, second = Site(store.url, sink), Site(store.url, sink, worker="sender-2")
+        async with second.running():
+            async with first.running():
+                first.put(numbers[0])
+                await asyncio.to_thread(pause.wait)
+                second.put(numbers[1])
+            await second.until_reported(1)
+
+    asyncio.run(scenario())
+    pause.release()
+    assert subjects(sink.mails) == {"order-1": 1}
+    assert store.states("order-0") == [State.RELEASED]  # it stays in its lane
+
+
+def test_other_settings_open_what_was_closed(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 2)
+    sink.answer("CONNECT", "*", "421 4.3.2 no service", times=1)
+
+    async def scenario() -> Site:
+        site = Site(store.url, sink)
+        async with site.running():
+            site.put(numbers[0], revision=1)
+            await site.until_reported(1)
+            site.put(numbers[1], revision=2)
+            await site.until_reported(2)
+        return site
+
+    assert asyncio.run(scenario()).reports.told == [(numbers[0], "parked"), (numbers[1], "delivered")]
+
+
+def test_connections_one_after_another_ask_the_store_once(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 10)
+
+    async def scenario() -> None:
+        site, before = Site(store.url, sink, most=1), exchanges()
+        site.put(*numbers)
+        async with site.running():
+            await site.until_reported(10)
+            assert exchanges() - before == 2  # may I? and: it is up
+
+    asyncio.run(scenario())
+    assert len(sink.connections) == 10
