@@ -1,5 +1,7 @@
 """`tls = "enable"`: TLS where it can be had, with any certificate, and plaintext over a new connection where not."""
 
+import pytest
+
 from tests.e2e.conftest import StartPipeline, StartSink
 from tests.support.certificates import Authority
 from tests.support.pipeline import a_mail, relay_to
@@ -21,6 +23,19 @@ def test_after_a_failed_handshake_mail_arrives_in_plaintext_over_a_new_connectio
     assert arrived.connection == second.number
     assert first.commands[-1] == "STARTTLS"
     assert "STARTTLS" not in second.commands
+
+
+@pytest.mark.checklist(131)
+def test_the_next_connection_to_a_host_whose_tls_is_broken_is_in_plaintext_at_once(
+    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority
+):
+    sink = start_sink(certificate=authority.issue("127.0.0.1"), breaks_handshake=True)
+    pipeline = start_pipeline(relay_to(sink, tls="enable", sending={"max_per_connection": 1}))
+
+    for subject in ("one", "two", "three"):
+        pipeline.wait_for_event("delivered", pipeline.submit(a_mail(subject)))
+
+    assert ["STARTTLS" in one.commands for one in sink.connections] == [True, False, False, False]
 
 
 def test_a_certificate_that_nobody_trusts_is_good_enough(
