@@ -22,7 +22,7 @@ from services.sender.session_mails import OUR_FAULT, MailResult, Sent, Untouched
 from services.sender.work import ClaimedWork, Work, claimed_mail
 from shared import metrics
 from shared.contracts import RecipientOutcome, Route
-from shared.outcomes import Deferred, Delivered, Outcome, Parked
+from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply
 
 _OLDEST_S = 300.0  # a connection this old takes no more mail: receivers and firewalls tire of long ones
@@ -45,7 +45,7 @@ class _Session(msgspec.Struct, eq=False):
     entry: Entry
     told: bool  # that the site is up
     works: bool = False  # it has answered for a mail
-    delivered: int = 0  # mails that it got rid of
+    settled: int = 0  # mails that the site has taken, or refused for good
     failure: Reply | None = None  # of the site as a whole
 
 
@@ -193,7 +193,8 @@ class SiteQueue:
     async def _judge(self, session: _Session) -> None:
         """Tell what the connection has shown of its site."""
         connection, entry = session.connection, session.entry
-        in_vain = connection.closed and not session.delivered and (self._again or not session.told)
+        # Receivers hang up on who names many addresses that they do not know; those behind go over the next connection.
+        in_vain = connection.closed and not session.settled and (self._again or not session.told)
         if session.failure is not None or (in_vain and not self._stopping):
             reply = session.failure or connection.end_reply
             await self._gate.went_down(entry, reply, connection.host, datetime.now(UTC))
@@ -291,7 +292,9 @@ class SiteQueue:
     def _learn_from(self, outcomes: Sequence[Outcome]) -> None:
         session = self._session
         assert session is not None
-        session.delivered += any(isinstance(outcome, Delivered) for outcome in outcomes)
+        session.settled += any(
+            isinstance(outcome, Delivered | Bounced) and outcome.reply.remote for outcome in outcomes
+        )
         said = [outcome.reply for outcome in outcomes if not isinstance(outcome, Parked) and outcome.reply.remote]
         session.failure = session.failure or next((reply for reply in said if reply.code in _OF_THE_SITE), None)
         if said and session.failure is None:
