@@ -35,7 +35,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
         if not stop.is_set():
             dialler = Dialler(feed.settings)
             feed.watch(dialler.on_change)
-            new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most)
+            new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing)
             every = [Lane(number, broker, reporter, most, new_site) for number in range(LANES)]
             await asyncio.gather(*(lane.run(stop) for lane in every))
         finished.set()

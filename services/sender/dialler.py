@@ -4,6 +4,7 @@ from services.sender.broken_tls import BrokenTls
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
+from services.sender.signing import Signing
 from shared.contracts import Route
 from shared.settings import Settings
 from shared.settings_feed import InForce
@@ -15,15 +16,17 @@ class Dialler:
     def __init__(self, settings: Settings) -> None:
         self._names = self._names_of(settings)
         self._of = settings
+        self.signing = Signing(settings.dkim)
         self._broken_tls = BrokenTls()
         self._logins = Logins()
 
     def on_change(self, accepted: InForce) -> None:
-        """Another HELO name, or other name servers to ask for it."""
+        """Another HELO name, other name servers to ask for it, or other keys to sign with."""
         now, former = accepted.settings, self._of
         if (now.identity.helo_name, now.dns) != (former.identity.helo_name, former.dns):
             self._names = self._names_of(now)
         self._of = now
+        self.signing.domains = now.dkim
 
     async def connect(self, route: Route) -> Connection | Unreachable:
         """Open a connection to the first host of the route that can be used."""

@@ -19,6 +19,7 @@ from services.sender.envelope import OutgoingMail
 from services.sender.gate import Entry, SiteGate
 from services.sender.reporter import Reporter
 from services.sender.session_mails import OUR_FAULT, MailResult, Sent, Untouched
+from services.sender.signing import Signing, Unsigned
 from services.sender.work import ClaimedWork, Work, claimed_mail
 from shared import metrics
 from shared.contracts import RecipientOutcome, Route
@@ -59,8 +60,10 @@ class SiteQueue:
         desk: ClaimDesk,
         reporter: Reporter,
         max_per_connection: Callable[[], int],
+        signing: Signing,
     ) -> None:
         self._connect = connect
+        self._signing = signing
         self._gate = gate
         self._desk = desk
         self._reporter = reporter
@@ -252,7 +255,18 @@ class SiteQueue:
         claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
         fresh = [mail for work in batch if (mail := claimed_mail(work, claims)) is not None]
         self._claimed += len(fresh)
-        return mails + fresh
+        return mails + await self._signed(fresh)
+
+    async def _signed(self, mails: Sequence[OutgoingMail]) -> list[OutgoingMail]:
+        """What goes; a mail that should be signed and can not be is deferred."""
+        ready: list[OutgoingMail] = []
+        for result in await self._signing.sign(mails):
+            match result:
+                case Unsigned(mail, reason):
+                    self._report_mail(mail.key, [Deferred(reason)] * len(mail.recipients))
+                case mail:
+                    ready.append(mail)
+        return ready
 
     def _submit(self, connection: Connection, mails: Sequence[OutgoingMail]) -> None:
         if mails:

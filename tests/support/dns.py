@@ -70,8 +70,10 @@ class Nsd:
     SOA and NS are added. None for the records makes a zone that was never loaded: SERVFAIL. Names in no zone: REFUSED.
     """
 
-    def __init__(self, zones: Mapping[str, str | None]) -> None:
+    def __init__(self, zones: Mapping[str, str | None], port: int | None = None) -> None:
+        """`port`: where it is to answer, if not on a free one."""
         self._zones = {**zones, _PROBE: "@ TXT up"}
+        self._wanted_port = port
         self._folder = Path(tempfile.mkdtemp(prefix="nsd-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -123,7 +125,7 @@ class Nsd:
 
     def _answers(self) -> bool:
         """Run it on a free port; False when it ended, or was silent too long."""
-        self.port = _free_port()
+        self.port = self._wanted_port or _free_port()
         configuration = self._folder / "nsd.conf"
         zones = "".join(_ZONE.format(name=name) for name in self._zones)
         configuration.write_text(_CONFIGURATION.format(port=self.port, folder=self._folder) + zones)

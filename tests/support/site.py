@@ -9,6 +9,7 @@ from services.sender.claims import ClaimDesk
 from services.sender.connection import connect
 from services.sender.gate import SiteGate
 from services.sender.helo import HeloNames
+from services.sender.signing import Signing
 from services.sender.site import SiteQueue
 from services.sender.work import Work
 from shared.broker import Delivery, Properties
@@ -81,6 +82,7 @@ class Site:
             self.desk,
             self.reports,  # type: ignore[arg-type]  # has what is used of a Reporter
             lambda: most,
+            Signing({}),
         )
 
     def put(self, *numbers: int, tls: TlsMode = TlsMode.NONE, revision: int = 1) -> None:
