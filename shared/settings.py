@@ -187,7 +187,14 @@ class RelayRoute(_Group, frozen=True, kw_only=True):
 class SiteLimit(_Group, frozen=True, kw_only=True):
     """A limit of one site's own."""
 
-    connections: Annotated[int, Meta(ge=1, le=_LANES, description="connections that each sender may open to it")]
+    connections: Annotated[
+        Annotated[int, Meta(ge=1, le=_LANES)] | None,
+        Meta(description="connections that each sender may open to it; absent, as all"),
+    ] = None
+    pipelining: Annotated[
+        bool,
+        Meta(description="commands may go in groups where it offers that (RFC 2920); by name of the MX host or relay"),
+    ] = True
     until: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
         Meta(description="the limit ends by itself at this time (RFC 3339)"),
@@ -201,6 +208,36 @@ class Limits(_Group, frozen=True, kw_only=True):
         int, Meta(ge=1, le=_LANES, description="connections that each sender may open to one MX site")
     ] = 4
     sites: Annotated[dict[str, SiteLimit], Meta(description="limits of their own, by MX host or recipient domain")] = {}
+
+
+class Timeouts(_Group, frozen=True, kw_only=True):
+    """How long a server may take (RFC 5321 section 4.5.3.2).
+
+    Each is for one step and starts with it; octets that trickle in do not extend it. None is for a whole mail.
+    """
+
+    connect: Annotated[
+        Duration, Meta(description="to take a connection, for each address; to look up a relay's addresses likewise")
+    ] = Duration(seconds=30)
+    handshake: Annotated[Duration, Meta(description="to negotiate TLS")] = Duration(seconds=60)
+    greeting: Annotated[Duration, Meta(description="to greet")] = Duration(minutes=5)  # section 4.5.3.2.1
+    hello: Annotated[Duration, Meta(description="to answer EHLO, HELO or STARTTLS")] = Duration(
+        minutes=5
+    )  # the RFC names no limit
+    auth: Annotated[Duration, Meta(description="to answer each line of a sign-in")] = Duration(
+        minutes=3
+    )  # RFC 4954 section 4
+    mail: Annotated[Duration, Meta(description="to answer MAIL")] = Duration(minutes=5)  # section 4.5.3.2.2
+    recipient: Annotated[Duration, Meta(description="to answer each RCPT")] = Duration(minutes=5)  # section 4.5.3.2.3
+    data: Annotated[Duration, Meta(description="to answer DATA")] = Duration(minutes=2)  # section 4.5.3.2.4
+    block: Annotated[Duration, Meta(description="to take each 128 KiB of a large mail")] = Duration(
+        minutes=3
+    )  # section 4.5.3.2.5
+    final_dot: Annotated[Duration, Meta(description="to answer the end of a mail")] = Duration(
+        minutes=10
+    )  # section 4.5.3.2.6: giving up early makes duplicates
+    reset: Annotated[Duration, Meta(description="to answer RSET")] = Duration(minutes=1)
+    quit: Annotated[Duration, Meta(description="to answer QUIT; the mails are through by then")] = Duration(seconds=5)
 
 
 class Dns(_Group, frozen=True, kw_only=True):
@@ -266,6 +303,7 @@ class Settings(_Group, frozen=True, kw_only=True):
     sending: Sending = Sending()
     retry: Retry = Retry()
     limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
     dns: Dns = Dns()
     routes: Annotated[dict[str, RelayRoute], Meta(description="relays by recipient domain")] = {}
     dkim: Annotated[
@@ -363,9 +401,19 @@ def limit_of(settings: Settings, names: list[str], now: datetime) -> int:
     """Connections that each sender may open to an MX site known under any of `names` (hosts, domain)."""
     for name in names:
         own = settings.limits.sites.get(name.lower())
-        if own is not None and (own.until is None or now < own.until):
+        if own is not None and own.connections is not None and _holds(own, now):
             return own.connections
     return settings.limits.connections
+
+
+def may_pipeline(settings: Settings, host: str, now: datetime) -> bool:
+    """Whether commands may go in groups to this MX host or relay, should it offer that."""
+    own = settings.limits.sites.get(host.lower())
+    return own is None or own.pipelining or not _holds(own, now)
+
+
+def _holds(own: SiteLimit, now: datetime) -> bool:
+    return own.until is None or now < own.until
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -417,6 +465,9 @@ def _check_across_fields(settings: Settings) -> None:
         check_credentials(f'routes."{name}".auth', route.auth)
     _check_identity(settings.identity)
     _check_dkim(settings.dkim)
+    for name in settings.timeouts.__struct_fields__:
+        if not getattr(settings.timeouts, name):
+            raise Invalid(f"timeouts.{name}", "takes a duration of more than 0")
     for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
         for name in names:
             if not re.fullmatch(_HOST, name) or name != name.lower():

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -20,12 +20,11 @@ from services.sender.reply_parser import ReplyParser
 from services.sender.session_mails import MailResult
 from services.sender.smtp_client import SmtpClient
 from services.sender.targets import Failure, Target, choose, verdict
-from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
 from shared import metrics
 from shared.contracts import Host, Route, TlsMode
 from shared.outcomes import Bounced, Deferred
-from shared.settings import Fallback
+from shared.settings import Fallback, Timeouts
 from shared.smtp_reply import Reply, Severity, own_verdict, severity
 
 _GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
@@ -131,14 +130,14 @@ async def connect(
     *,
     helo: HeloNames,
     timeouts: Timeouts | None = None,
-    pipelining: bool = True,
+    may_pipeline: Callable[[str], bool] = lambda _: True,
     fallback: Fallback | None = None,
     broken_tls: BrokenTls | None = None,
     logins: Logins | None = None,
 ) -> Connection | Unreachable:
     """Open a session with the first host of the route that can be used, and say why if there is none.
 
-    `broken_tls` and `logins` remember from one call to the next.
+    `may_pipeline` says so by a host's name. `broken_tls` and `logins` remember from one call to the next.
     """
     policy, logins = policy_of(route), logins or Logins()
     login = await logins.find(route.credentials) if route.credentials is not None else None
@@ -150,7 +149,7 @@ async def connect(
     except OSError as error:
         reply = own_verdict(451, "4.7.5", f"the certificates in {policy.ca_file} can not be used: {why(error)}")
         return Unreachable(Deferred(reply))
-    dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), pipelining)
+    dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), may_pipeline)
     found = await dialler.search(policy, fallback or Fallback(), broken_tls or BrokenTls())
     if route.credentials is not None and dialler.refused_sign_in:
         logins.refused(route.credentials)
@@ -167,14 +166,14 @@ class _Dialler:
         login: Login | None,
         helo: HeloNames,
         timeouts: Timeouts,
-        pipelining: bool,
+        may_pipeline: Callable[[str], bool],
     ) -> None:
         self._route = route
         self._context = context
         self._login = login
         self._helo = helo
         self._timeouts = timeouts
-        self._pipelining = pipelining
+        self._may_pipeline = may_pipeline
         self._failures: list[Failure] = []
         self.refused_sign_in = False
 
@@ -245,7 +244,8 @@ class _Dialler:
             if opened.stage is Stage.AUTH:
                 self._sign_in_failed(target, opened)
             return Failure(target, opened.stage, opened.reply)
-        client = SmtpClient(str(target), opened.offered, self._timeouts, parser, self._pipelining)
+        pipelining = self._may_pipeline(target.host)
+        client = SmtpClient(str(target), opened.offered, self._timeouts, parser, pipelining)
         return Connection(target, link, client, opened.mechanism)
 
     def _sign_in_failed(self, target: Target, failed: NotOpened) -> None:

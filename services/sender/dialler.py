@@ -1,12 +1,14 @@
 """Connections under the settings in force, and what is remembered from one to the next."""
 
+from datetime import UTC, datetime
+
 from services.sender.broken_tls import BrokenTls
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
 from services.sender.signing import Signing
 from shared.contracts import Route
-from shared.settings import Settings
+from shared.settings import Settings, may_pipeline
 from shared.settings_feed import InForce
 
 
@@ -33,6 +35,8 @@ class Dialler:
         return await connect(
             route,
             helo=self._names,
+            timeouts=self._of.timeouts,
+            may_pipeline=lambda host: may_pipeline(self._of, host, datetime.now(UTC)),
             fallback=self._of.fallback,
             broken_tls=self._broken_tls,
             logins=self._logins,

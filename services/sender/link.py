@@ -10,8 +10,8 @@ from typing import Protocol, cast
 
 from services.sender.channel import Channel, channel_of
 from services.sender.opening import NotOpened, Opened, Opening
-from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy
+from shared.settings import Timeouts
 
 _MOST_UNREAD = 64  # pieces, of which a greeting has one: a server that says more before it is listened to is none
 

@@ -12,9 +12,9 @@ from services.sender.dialogue import Handshake, Say, Step
 from services.sender.extensions import Extensions, read_extensions
 from services.sender.login import Login
 from services.sender.reply_parser import BadReply, ReplyParser
-from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy
 from shared.contracts import TlsMode
+from shared.settings import Timeouts
 from shared.smtp_reply import Reply, own_verdict
 
 
@@ -206,7 +206,7 @@ class Opening:
             self.result = self._verdict
         elif self.wants_handshake:
             self._intruded()
-        elif reply.code == 421 and self.result is not None:
+        elif reply.code == 421 and (self.result is not None or self._out):
             self.result = NotOpened(Stage.HELLO, reply)
         elif intermediate or self._out or self.result is not None:
             # No answer to anything, or to something that is not said yet.

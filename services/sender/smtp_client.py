@@ -17,8 +17,8 @@ from services.sender.extensions import Extensions
 from services.sender.reply_parser import BadReply, ReplyParser
 from services.sender.session_limits import SessionLimits
 from services.sender.session_mails import Job, SessionMails, refused
-from services.sender.timeouts import Timeouts
 from shared.outcomes import Bounced, Deferred, Delivered
+from shared.settings import Timeouts
 from shared.smtp_reply import Reply, own_verdict
 
 BLOCK = 128 * 1024  # octets of content that are written at once; a larger content waits for each block to leave

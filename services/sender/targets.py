@@ -52,13 +52,19 @@ def verdict(failures: Sequence[Failure], every_host_tried: bool) -> Deferred | B
     if not failures:
         return Deferred(own_verdict(451, "4.4.4", "the route has no host with an address"))
     last = failures[-1]
-    if last.stage is Stage.LOOP:
+    if last.stage is Stage.LOOP and all(_says_no_for_good(failure) for failure in failures):
+        # Were a host before it out of reach for now, that one takes the mail when it is back.
         return Bounced(last.reply, str(last.target))
     if every_host_tried and all(_greets_nobody(failure) for failure in failures):
         return Bounced(last.reply, str(last.target))
     # What a server said tells more than a connection that did not come about.
-    telling = next((failure for failure in reversed(failures) if failure.reply.remote), last)
+    others = [failure for failure in failures if failure.stage is not Stage.LOOP]
+    telling = next((failure for failure in reversed(others) if failure.reply.remote), others[-1])
     return Deferred(telling.reply, str(telling.target))
+
+
+def _says_no_for_good(failure: Failure) -> bool:
+    return failure.stage is Stage.LOOP or _greets_nobody(failure)
 
 
 def _greets_nobody(failure: Failure) -> bool:

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import socket
 
+import msgspec
 import pytest
 
-from services.sender.connection import Connection, connect
+from services.sender.connection import Connection, Unreachable, connect
+from services.sender.dialler import Dialler
 from services.sender.helo import HeloNames
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts import Credentials, Host, Route, SecretReference, TlsMode
+from shared.settings import Timeouts, parse_settings
 from tests.support.connections import BYE, HELLO, SOON, all_results, at, opened, verdict
 from tests.support.dns import nsd
 from tests.support.ports import free_port
@@ -169,6 +172,7 @@ def test_a_server_that_stalls_before_mail_is_given_up(run, dialogue, timeouts, s
         (f"{HELLO}{ENVELOPE}S: 250 ok\nW: waits", {"recipient": SOON}, "deferred 451 4.4.2"),
         (f"{HELLO}{ENVELOPE}S: 250 ok\nS: 250 ok\nW: waits", {"data": SOON}, "deferred 451 4.4.2"),
         (f"{HELLO}{ENVELOPE}{GO}{CONTENT_LINES}\nW: waits", {"final_dot": SOON}, "deferred 451 4.4.2 in doubt"),
+        (f"{HELLO}{ENVELOPE}S: 550 no\nS: 503 no\nS: 503 no\nC: RSET\nW: waits", {"reset": SOON}, "bounced 550 no"),
     ],
 )
 def test_a_server_that_stalls_within_a_mail_is_given_up(run, dialogue, timeouts, expected):
@@ -235,6 +239,65 @@ def test_quit_waits_for_its_reply_only_briefly(run):
             async with asyncio.timeout(5):
                 await connection.quit()
             assert connection.closed
+
+    run(scenario())
+
+
+@pytest.mark.checklist(88, 89)
+def test_a_host_that_takes_no_connection_is_given_up(run):
+    async def scenario() -> None:
+        with socket.socket() as full, socket.socket() as waiting:
+            # Its queue of connections is full, so it answers no further SYN.
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            waiting.connect(full.getsockname())
+            async with scripted(f"{HELLO}{BYE}") as second:
+                connection = await opened(at(full.getsockname()[1], second.port), connect=5 * SOON)
+                assert connection.host.endswith(f":{second.port}")
+                await connection.quit()
+
+    run(scenario())
+
+
+@pytest.mark.checklist(88)
+def test_a_handshake_and_a_sign_in_that_stall_are_given_up(run, tmp_path):
+    hello = "S: 220 mx.example\nC: EHLO us.example\nS: 250-mx.example"
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    login = Credentials(user="robot", password=SecretReference(file=str(file)), allow_plaintext=True)
+
+    async def scenario() -> None:
+        async with scripted(f"{hello}\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nW: waits") as mx:
+            outcome = await verdict(at(mx.port, tls=TlsMode.REQUIRE, verify=False), handshake=SOON)
+            assert in_words(outcome) == "deferred 451 4.7.5"
+        async with scripted(f"{hello}\nS: 250 AUTH PLAIN\nC: ...\nW: waits") as mx:
+            outcome = await verdict(at(mx.port, credentials=login), auth=SOON)
+            assert in_words(outcome) == "deferred 451 4.4.2"
+
+    run(scenario())
+
+
+@pytest.mark.checklist(80, 106)
+def test_the_settings_say_how_long_a_server_may_take_and_who_gets_commands_in_groups(run):
+    settings = parse_settings(
+        {
+            "identity": {"helo_name": "us.example"},
+            "timeouts": {"greeting": "0.06s"},
+            "limits": {"sites": {"localhost": {"pipelining": False}}},
+        }
+    )
+
+    async def scenario() -> None:
+        async with scripted("W: waits") as first, scripted(f"{HELLO}C: ...\nX: hangs up") as second:
+            dialler = Dialler(msgspec.structs.replace(settings, timeouts=Timeouts()))
+            connection = await dialler.connect(at(second.port))
+            assert isinstance(connection, Connection)
+            connection.submit([mail(1)])
+            assert told(await all_results(connection)) == ["1: deferred 451 4.4.2"]
+            assert second.heard[0].endswith(b"MAIL FROM:<a@sender.example>\r\n")
+            unreachable = await Dialler(settings).connect(at(first.port))
+            assert isinstance(unreachable, Unreachable)
+            assert "the greeting" in str(unreachable)
 
     run(scenario())
 

@@ -9,10 +9,9 @@ from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
 from services.sender.session_mails import MailResult
-from services.sender.timeouts import Timeouts
 from shared.contracts import Host, Route, TlsMode
 from shared.outcomes import Outcome
-from shared.settings import Fallback
+from shared.settings import Fallback, Timeouts
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

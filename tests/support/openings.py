@@ -4,9 +4,9 @@ from services.sender.channel import Channel
 from services.sender.login import Login
 from services.sender.opening import Introduction, NotOpened, Opened, Opening, opening_of
 from services.sender.reply_parser import ReplyParser
-from services.sender.timeouts import Timeouts
 from services.sender.tls import TlsPolicy
 from shared.contracts import TlsMode
+from shared.settings import Timeouts
 from tests.support.transcript import play
 
 NONE, ENABLE, REQUIRE = (TlsPolicy(mode, verify=False) for mode in (TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE))

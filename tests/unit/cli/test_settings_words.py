@@ -30,7 +30,10 @@ def version(revision: int, document: dict | None = None, **changed) -> SettingsV
         ("tls=enable", []),
         (
             'limits.sites."mx.b.example".connections=2',
-            [Change('limits.sites."mx.b.example".connections', None, 2)],
+            [
+                Change('limits.sites."mx.b.example".connections', None, 2),
+                Change('limits.sites."mx.b.example".pipelining', None, True),
+            ],
         ),
     ],
 )

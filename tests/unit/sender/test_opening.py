@@ -35,7 +35,7 @@ def test_nothing_is_said_before_the_greeting_is_complete():
         (f"S: 421 4.3.2 busy{QUIT}", "greeting: 421 4.3.2"),
         (f"S: 554 5.7.1 go away{QUIT}", "greeting: 554 5.7.1"),
         (f"S: 521 no mail here{QUIT}", "greeting: 521"),
-        (f"{EHLO}S: 502 what?\nC: HELO us.example\nS: 250 mx.example", "opened"),
+        *((f"{EHLO}S: {code} what?\nC: HELO us.example\nS: 250 mx.example", "opened") for code in (500, 501, 502, 504)),
         (f"{EHLO}S: 550 no\nC: HELO us.example\nS: 250 mx.example", "opened"),
         (f"{EHLO}S: 500 what?\nC: HELO us.example\nS: 550 no{QUIT}", "hello: 550"),
         (f"{EHLO}S: 421 busy{QUIT}", "hello: 421"),
@@ -50,6 +50,8 @@ def test_nothing_is_said_before_the_greeting_is_complete():
         ("S: 220 mx.example\nS: 250 mx.example", "hello: 451 4.5.0"),  # an answer to what was not yet asked
         (f"{EHLO}S: 250 mx.example\nS: 250 more", "hello: 451 4.5.0"),
         (f"{EHLO}S: 250 mx.example\nS: 421 bye", "hello: 421"),
+        ("S: 220 mx.example\nS: 421 4.3.2 bye", "hello: 421 4.3.2"),  # before EHLO has left
+        ("S: 220-mx.example\nS: 221 two codes", "hello: 451 4.5.0"),
     ],
 )
 def test_greeting_and_hello(transcript, expected):

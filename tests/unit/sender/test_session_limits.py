@@ -6,8 +6,8 @@ from services.sender.extensions import Extensions, ServerLimits
 from services.sender.reply_parser import ReplyParser
 from services.sender.session_mails import Sent
 from services.sender.smtp_client import SmtpClient
-from services.sender.timeouts import Timeouts
 from shared.outcomes import Parked
+from shared.settings import Timeouts
 from tests.support.transcript import CONTENT_LINES, mail, play, said, told
 
 GO = "S: 250 ok\nS: 250 ok\nS: 354 go\n"

@@ -5,8 +5,8 @@ import pytest
 from services.sender.extensions import Extensions
 from services.sender.reply_parser import ReplyParser
 from services.sender.smtp_client import BLOCK, SmtpClient
-from services.sender.timeouts import Timeouts
 from shared.outcomes import Deferred, Delivered
+from shared.settings import Timeouts
 from shared.smtp_reply import Reply
 from tests.support.transcript import CONTENT, CONTENT_LINES, mail, play, said, told
 

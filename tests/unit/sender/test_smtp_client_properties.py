@@ -10,8 +10,8 @@ from services.sender.extensions import Extensions
 from services.sender.reply_parser import ReplyParser
 from services.sender.session_mails import MailResult, Sent
 from services.sender.smtp_client import SmtpClient
-from services.sender.timeouts import Timeouts
 from shared.outcomes import Bounced, Deferred, Delivered
+from shared.settings import Timeouts
 from tests.support.transcript import mail, said, told
 
 HANGS_UP = b""

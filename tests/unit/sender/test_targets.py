@@ -72,6 +72,8 @@ def failure(stage: Stage, reply: Reply) -> Failure:
         ([NO_TLS], True, "deferred 451 4.7.4"),  # item 121
         ([WRONG_PASSWORD], True, "deferred 535 5.7.8 no"),  # item 139
         ([LOOP], True, "bounced 554 5.4.6"),
+        ([GOES_AWAY, LOOP], True, "bounced 554 5.4.6"),
+        ([NO_ANSWER, LOOP], True, "deferred 451 4.4.1"),  # the nearer host will be back
     ],
 )
 def test_only_what_all_hosts_say_is_permanent(failures, every_host_tried, expected):

@@ -10,6 +10,7 @@ from shared.settings import (
     Settings,
     change,
     limit_of,
+    may_pipeline,
     parse_document,
     parse_settings,
     parse_toml,
@@ -231,6 +232,38 @@ def test_a_site_may_have_its_own_limit_for_a_time(names, now, expected):
         {"limits": {"sites": {"mx1.example": {"connections": 2, "until": (NOW + timedelta(hours=1)).isoformat()}}}}
     )
     assert limit_of(settings, names, now) == expected
+
+
+@pytest.mark.checklist(106)
+@pytest.mark.parametrize(
+    ("host", "now", "expected"),
+    [
+        ("other.example", NOW, True),
+        ("mx1.example", NOW, False),
+        ("MX1.example", NOW, False),
+        ("mx1.example", NOW + timedelta(hours=1), True),  # the override has ended by itself
+        ("mx2.example", NOW, True),
+    ],
+)
+def test_a_host_may_do_without_pipelining(host, now, expected):
+    until = (NOW + timedelta(hours=1)).isoformat()
+    sites = {"mx1.example": {"pipelining": False, "until": until}, "mx2.example": {"connections": 1}}
+    settings = parse_settings({"limits": {"sites": sites}})
+    assert may_pipeline(settings, host, now) is expected
+    assert limit_of(settings, ["mx1.example"], NOW) == 4  # what it does not say is as for all
+
+
+@pytest.mark.checklist(80, 81, 82, 83, 84, 85, 88)
+def test_the_time_a_server_may_take_is_that_of_the_rfc_and_can_be_set():
+    usual = parse_settings({}).timeouts
+    minutes = {name: getattr(usual, name) / timedelta(minutes=1) for name in usual.__struct_fields__}
+    rfc = {"greeting": 5, "mail": 5, "recipient": 5, "data": 2, "block": 3, "final_dot": 10}  # section 4.5.3.2
+    assert {name: minutes[name] for name in rfc} == rfc
+    for name in usual.__struct_fields__:
+        changed = parse_settings({"timeouts": {name: "7s"}}).timeouts
+        assert getattr(changed, name) == timedelta(seconds=7)
+        with pytest.raises(Invalid, match=rf"timeouts\.{name}.*more than 0"):
+            parse_settings({"timeouts": {name: 0}})
 
 
 def test_a_limit_is_at_most_one_connection_per_lane():
