@@ -59,6 +59,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """Why it is down."""
         return Reply(self.code, self.enhanced, self.reply, self.remote)
 
+    def probed_by(self, now: datetime) -> str:
+        """The sender that alone may connect, "" for none."""
+        return self.prober if self.lease_end is not None and now < self.lease_end else ""
+
 
 # ---------------------------------------------------------------------------------------------------------
 # May I connect?
@@ -90,7 +94,7 @@ def judge(site: Site, worker: str, revision: int, now: datetime) -> Answer:
     if site.state is SiteState.UP and site.worked is not None and now - site.worked < KNOWN_FOR:
         return Open()
     down = site.state is SiteState.DOWN
-    if site.prober not in ("", worker) and site.lease_end is not None and now < site.lease_end:
+    if site.probed_by(now) not in ("", worker):
         return Closed() if down else Wait()
     # It may be the settings that were wrong, such as a password: new ones need not wait for the end of the pause.
     due = site.called is not None or site.until is None or site.until <= now or site.revision < revision

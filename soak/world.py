@@ -37,7 +37,12 @@ _ZONES = {
 }
 _SETTINGS = {
     "bounces": "events",  # what a refused mail says of itself would be mail nobody has published
-    "retry": {"schedule": ["1s", "2s", "4s", "8s"], "jitter": 0.2, "give_up": "2h"},
+    "retry": {
+        "schedule": ["1s", "2s", "4s", "8s"],
+        "probe_schedule": ["1s", "2s", "4s", "8s"],
+        "jitter": 0.2,
+        "give_up": "2h",
+    },
     "limits": {"connections": 2},
 }
 _DISK_MIB = 256  # of the store's disk, when it is to run full

@@ -128,7 +128,7 @@ class ControlDesk:
             case ShowSettings():
                 return await self._settings(command)
             case ListSites():
-                return SitesAnswer(sites=await self._thread.run(sites.list_down))
+                return SitesAnswer(sites=await self._thread.run(sites.list_down, now))
             case never:
                 assert_never(never)
 

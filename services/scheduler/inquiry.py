@@ -77,7 +77,8 @@ def _why_its_site_waits(recipient: Any, site: Site | None, now: datetime) -> str
     if site is None or site.state is not SiteState.DOWN or recipient.wake <= now:
         return f"its site {recipient.site} may be up again; it goes out now"
     said = f"{site.host}: {site.said}" if site.host else str(site.said)
-    following = f"{site.prober} is trying it now" if site.prober else f"next probe at {_when(site.until or now)}"
+    prober = site.probed_by(now)
+    following = f"{prober} is trying it now" if prober else f"next probe at {_when(site.until or now)}"
     return f"its site {site.name} has been down since {_when(site.since)}: {said}; {following}"
 
 

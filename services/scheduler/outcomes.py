@@ -108,7 +108,7 @@ def decide(
         case Parked(site=name) if (site := sites.get(name)) is not None and site.state is SiteState.DOWN:
             # Let out for a probe, it may have met a sender that did not know it yet. Any other goes out now and then,
             # to have its route looked up: its domain's MX hosts may be others by now.
-            wait = _LOOK_AGAIN if site.called is None else _AT_ONCE
+            wait = _LOOK_AGAIN if site.called is None or site.probed_by(now) else _AT_ONCE
             rule = msgspec.structs.replace(retry, schedule=(wait,))
             match next_try(1, pending.admitted, pending.give_up, now, rule, chance):
                 case Again(at):

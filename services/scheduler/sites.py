@@ -69,12 +69,16 @@ def _waiting(site: Any, now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(recipients.c.site == site, recipients.c.state == int(State.DEFERRED), recipients.c.wake > now)
 
 
+def _nobody_probes(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(sites.c.lease_end.is_(None), sites.c.lease_end <= now)
+
+
 def tend(connection: sa.Connection, now: datetime, revision: int) -> Tended:
     """Release mail whose site is up, and of each site whose pause is over one mail, for the probe."""
     released = sum(_let_go(connection, site, now) for site in _sites(connection, sites.c.lets_go))
     due = sa.and_(
         sites.c.state == int(SiteState.DOWN),
-        sa.or_(sites.c.lease_end.is_(None), sites.c.lease_end <= now),
+        _nobody_probes(now),
         sa.or_(sites.c.until <= now, sites.c.revision < revision),
         sa.or_(sites.c.called.is_(None), sites.c.called <= now - _CALL_LEASE),
         sa.exists().where(_waiting(sites.c.name, now)),
@@ -146,12 +150,12 @@ def call(connection: sa.Connection, names: set[str], now: datetime) -> None:
     if names:
         connection.execute(
             sa.update(sites)
-            .where(sites.c.name.in_(sorted(names)), sites.c.state == int(SiteState.DOWN))
+            .where(sites.c.name.in_(sorted(names)), sites.c.state == int(SiteState.DOWN), _nobody_probes(now))
             .values(called=now)
         )
 
 
-def list_down(connection: sa.Connection) -> list[SiteLine]:
+def list_down(connection: sa.Connection, now: datetime) -> list[SiteLine]:
     """The sites that are down, longest first, and how many recipients wait for each."""
     query = sa.select(sites).where(sites.c.state == int(SiteState.DOWN)).order_by(sites.c.since).limit(_LISTED)
     down = [site_of(row) for row in connection.execute(query)]
@@ -172,7 +176,7 @@ def list_down(connection: sa.Connection) -> list[SiteLine]:
             code=site.code,
             enhanced=site.enhanced,
             reply=site.reply,
-            prober=site.prober,
+            prober=site.probed_by(now),
             waiting=waiting.get(site.name, 0),
         )
         for site in down
@@ -187,7 +191,7 @@ def forget_sites(connection: sa.Connection, now: datetime) -> None:
         sa.delete(sites).where(
             used < now - _KEPT_FOR,
             ~sites.c.lets_go,
-            sa.or_(sites.c.lease_end.is_(None), sites.c.lease_end < now),
+            _nobody_probes(now),
             sa.or_(sites.c.state != int(SiteState.DOWN), ~waits),
         )
     )

@@ -61,6 +61,7 @@ class SiteGate:
         self._known: dict[str, _Known] = {}
         self._finding_out: dict[str, asyncio.Event] = {}  # a lane asks, or probes; set when there is an answer
         self._probing: set[str] = set()
+        self._doubted: set[str] = set()  # of those, the ones that were down: nobody waits for what is found
         self._connected: Counter[str] = Counter()
         self._worked: set[str] = set()  # since the store was told
         self._asked: list[tuple[Asked, asyncio.Future[Answer]]] = []
@@ -75,6 +76,8 @@ class SiteGate:
         Whoever gets an entry tells what came of it: `came_up`, `went_down` or `left`.
         """
         while True:
+            if name in self._doubted:
+                return None
             known = self._known.get(name)
             if known is not None and known.holds(revision):
                 return Entry(name, revision, datetime.now(UTC)) if known.open else None
@@ -97,6 +100,9 @@ class SiteGate:
             raise
         if isinstance(answer, Probe):
             self._probing.add(name)
+            if answer.down:
+                self._doubted.add(name)
+                self._finding_out[name].set()
             return Entry(name, revision, datetime.now(UTC), alone=True, down=answer.down)
         self._learn(name, revision, open=isinstance(answer, Open))
         self._found_out(name)
@@ -154,6 +160,7 @@ class SiteGate:
 
     def _found_out(self, name: str) -> None:
         self._probing.discard(name)
+        self._doubted.discard(name)
         if (others := self._finding_out.pop(name, None)) is not None:
             others.set()
 

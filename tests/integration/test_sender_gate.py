@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from shared.contracts import Credentials, SecretReference
 from shared.mail_store import State
 from shared.outcomes import Deferred, Parked
 from shared.sites import Site as Row
@@ -120,6 +122,44 @@ def test_a_421_pauses_the_site_and_only_the_mail_it_hit_is_charged(store: OpenSt
     assert row.until - row.since == PROBED_EVERY
 
 
+@pytest.mark.checklist(139)
+def test_a_sign_in_that_is_refused_is_tried_once_for_all_mail(store: OpenStore, tmp_path: Path):
+    numbers = released(store, 20)
+    (tmp_path / "password").write_text("wrong", encoding="utf-8")
+    login = Credentials(user="robot", password=SecretReference(file=str(tmp_path / "password")), allow_plaintext=True)
+    with RecordingSink(users={"robot": "right"}, auth_in_plaintext=True) as relay:
+
+        async def scenario() -> None:
+            first, second = Site(store.url, relay), Site(store.url, relay, worker="sender-2")
+            first.put(*numbers[:10], login=login)
+            second.put(*numbers[10:], login=login)
+            async with lanes_of(first, second):
+                await first.until_reported(10)
+                await second.until_reported(10)
+            assert outcomes([first, second]) == [(number, WAITS) for number in numbers]
+
+        asyncio.run(scenario())
+        assert sum(one.commands.count("AUTH") for one in relay.connections) == 1
+    assert (known(store).state, known(store).code) == (SiteState.DOWN, 535)
+
+
+def test_a_server_that_wants_a_sign_in_we_have_none_for_is_paused(store: OpenStore):
+    numbers = released(store, 20)
+    with RecordingSink(users={"robot": "right"}, auth_in_plaintext=True, pipelining=False) as relay:
+
+        async def scenario() -> Site:
+            site = Site(store.url, relay)
+            site.put(*numbers)
+            async with site.running():
+                await site.until_reported(20)
+            return site
+
+        told = asyncio.run(scenario()).reports.told
+        assert len(relay.connections) == 1
+    assert {kind for _, kind in told} <= {"deferred", "parked"}
+    assert (known(store).state, known(store).code) == (SiteState.DOWN, 530)
+
+
 @pytest.mark.checklist(68, 149)
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "."])
 def test_a_4yz_concerns_its_mail_and_no_other_on_the_connection(store: OpenStore, sink: RecordingSink, verb: str):
@@ -176,22 +216,24 @@ def test_a_site_that_hangs_up_on_its_first_mail_each_time_is_paused(store: OpenS
 def test_a_probe_lets_one_connection_out_and_the_site_is_up_when_it_has_taken_a_mail(
     store: OpenStore, sink: RecordingSink
 ):
-    numbers = released(store, 2)
+    numbers = released(store, 3)
     down_until(store, datetime.now(UTC))
     pause = sink.pause(".", times=1)
 
     async def scenario() -> None:
         first, second = Site(store.url, sink), Site(store.url, sink, worker="sender-2")
-        async with lanes_of(first, second):
+        other_lane = Site(store.url, sink, beside=first)
+        async with lanes_of(first, second, other_lane):
             first.put(numbers[0])
             await asyncio.to_thread(pause.wait)
             assert (known(store).state, known(store).prober) == (SiteState.DOWN, "sender-1")
-            second.put(numbers[1])
-            await second.until_reported(1)
+            for lane, number in ((second, numbers[1]), (other_lane, numbers[2])):
+                lane.put(number)
+                await lane.until_reported(1)
             pause.release()
             await first.until_reported(1)
-            assert known(store).state is SiteState.UP  # told before the mail's own outcome can be anywhere
-        assert outcomes([second]) == [(numbers[1], WAITS)]
+            assert known(store).state is SiteState.UP
+        assert outcomes([second, other_lane]) == [(numbers[1], WAITS), (numbers[2], WAITS)]
 
     asyncio.run(scenario())
     assert len(sink.connections) == 1

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import recall
+from services.scheduler import recall, sites
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports, settle_and_tell
 from services.scheduler.outcomes import Change
 from services.scheduler.reporting import Report
 from shared.contracts import OutcomeReport, RecipientOutcome, ReplaceResult, Retract, RetractResult
 from shared.mail_store import State, claim
-from shared.outcomes import Bounced, Delivered
+from shared.outcomes import Bounced, Delivered, Parked
 from shared.settings import Retry, Settings
+from shared.sites import Asked, CameUp, WentDown, exchange
 from shared.smtp_reply import Reply
 from tests.support.store import NOW, OpenStore, a_draft
 
@@ -193,3 +194,53 @@ def test_large_batches_in_any_order_do_not_bring_each_other_down(store, hands):
             lambda own, id=id: own.run(recall.retract, Retract(id=id), NOW, 1),
         )
         assert len(claims) + len(retraction.taken_back) == len(numbers)
+
+
+def test_of_several_senders_that_ask_for_a_site_at_once_one_probes(store, hands):
+    for round_ in range(ROUNDS):
+        name = f"mx:{round_}"
+
+        def asks(worker: str, name: str = name) -> Callable[[OpenStore], Any]:
+            question = [Asked(name, 1), Asked("mx:all", 1)]
+            return lambda own: own.run(exchange, [], question, worker, NOW, lambda _: AT_ONCE)[name]
+
+        answers = hands(asks("sender-1"), asks("sender-2"), asks("sender-3"))
+        assert sorted(type(answer).__name__ for answer in answers) == ["Probe", "Wait", "Wait"]
+
+
+def test_of_several_schedulers_one_lets_a_mail_out_for_the_probe(store, hands):
+    def tend(own: OpenStore) -> int:
+        return own.run(sites.tend, NOW, 1).released
+
+    for round_ in range(ROUNDS):
+        name = f"mx:{round_}"
+        down = WentDown(name, Reply(421, "", "busy"), "mx", 1, NOW)
+        _, numbers = released(store, round_)
+        for news, asked in (([], [Asked(name, 1)]), ([down], [])):
+            store.run(exchange, news, asked, "sender-1", NOW, lambda _: AT_ONCE)
+        report(store, [RecipientOutcome(number, 1, Parked("down", site=name)) for number in numbers])
+        assert sum(hands(tend, tend, tend)) == 1
+
+
+def test_mail_that_comes_to_wait_while_its_site_comes_up_is_let_go(store, hands):
+    for round_ in range(ROUNDS):
+        name = f"mx:{round_}"
+        _, numbers = released(store, round_)
+        down = WentDown(name, Reply(421, "", "busy"), "mx", 1, NOW)
+        for news, asked in (([], [Asked(name, 1)]), ([down], []), ([], [Asked(name, 1)])):
+            store.run(exchange, news, asked, "sender-1", NOW, lambda _: AT_ONCE)
+        parked = [RecipientOutcome(number, 1, Parked("down", site=name)) for number in numbers]
+
+        def park(own: OpenStore, parked=parked) -> None:
+            report(own, parked)
+
+        def come_up(own: OpenStore, name=name) -> None:
+            own.run(exchange, [CameUp(name)], [], "sender-1", NOW, lambda _: AT_ONCE)
+
+        def tend(own: OpenStore) -> None:
+            own.run(sites.tend, NOW, 1)
+
+        hands(park, come_up, tend)
+        tend(store)
+        soon = NOW + timedelta(seconds=1)
+        assert {row.wake <= soon for number in range(8) for row in store.rows(f"order-{round_}-{number}")} == {True}

@@ -13,7 +13,7 @@ from services.sender.signing import Signing
 from services.sender.site import SiteQueue
 from services.sender.work import Work
 from shared.broker import Delivery, Properties
-from shared.contracts import Envelope, Host, Recipient, RecipientOutcome, Route, SendRequest, TlsMode
+from shared.contracts import Credentials, Envelope, Host, Recipient, RecipientOutcome, Route, SendRequest, TlsMode
 from shared.durations import Duration
 from shared.mail_store import StoreThread
 from shared.metrics import REGISTRY
@@ -85,13 +85,15 @@ class Site:
             Signing({}),
         )
 
-    def put(self, *numbers: int, tls: TlsMode = TlsMode.NONE, revision: int = 1) -> None:
+    def put(
+        self, *numbers: int, tls: TlsMode = TlsMode.NONE, revision: int = 1, login: Credentials | None = None
+    ) -> None:
         """Work for recipients, a mail each."""
         for number in numbers:
             envelope = Envelope(
                 f"order-{number}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
             )
-            route = Route("mx:sink", (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, None, revision)
+            route = Route("mx:sink", (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, login, revision)
             delivery = Delivery(b"", number, 1, False, Properties())
             work = Work(SendRequest(envelope, 1, route), delivery, self.lane)  # type: ignore[arg-type]  # a Consumer's ack
             self.queue.put(work)
