@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from shared.topology import LANES
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import Pipeline, relay_to
@@ -30,6 +32,7 @@ def _assert_full(connections: list[Connection], limit: int, senders: int) -> Non
     assert sum(one.mails < limit for one in connections) <= LANES * senders
 
 
+@pytest.mark.checklist(76)
 def test_each_connection_takes_exactly_as_many_and_a_change_counts_at_once(
     start_pipeline: StartPipeline, sink: RecordingSink
 ):
