@@ -17,6 +17,9 @@ CLAIMED = Counter("pillarbox_mails_claimed_total", "Mails claimed in the store",
 NOT_CLAIMED = Counter(
     "pillarbox_mails_not_claimed_total", "Mails found retracted, replaced or taken", registry=REGISTRY
 )
+HELO_UNCONFIRMED = Gauge(
+    "pillarbox_helo_unconfirmed", "1 where no name leads back to the egress address", ["address"], registry=REGISTRY
+)
 CONNECTIONS = Gauge("pillarbox_smtp_connections", "SMTP connections that are open", registry=REGISTRY)
 SITES_DOWN = Gauge("pillarbox_sites_down", "Sites that are out of reach or paused", registry=REGISTRY)
 SIGN_INS_REFUSED = Counter(

@@ -17,6 +17,7 @@ from shared.addresses import check_spec, parse_addresses, refuse_control_charact
 from shared.contracts import Credentials, EventKind, Revision, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
 from shared.durations import Duration
+from shared.host_names import address_in, is_fit
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain, split_key
 
 _END = r"$(?!\n)"  # Python's `$` alone lets a line end through, which would break out of the HELO command
@@ -24,6 +25,8 @@ _HOST = rf"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?){_END}"
 _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 _HELO = rf"^(auto|{_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\]){_END}"
 _REPORTING = rf"^({_LABELS})?{_END}"
+_HELO_FALLBACK = rf"^({_LABELS}|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\])?{_END}"
+_OWN_HOST = rf"^({_LABELS}|[0-9A-Fa-f:.]+){_END}"
 _DNS_SERVER = rf"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{{1,5}})?{_END}"
 
 _SELECTOR = rf"^{_LABELS}{_END}"  # RFC 6376 section 3.1
@@ -45,6 +48,9 @@ class Delivery(_Group, frozen=True, kw_only=True):
         Literal["relay", "direct"],
         Meta(description="relay: everything to one server; direct: straight to the recipients' MX hosts"),
     ] = "relay"
+    address_literals: Annotated[
+        bool, Meta(description="in direct mode, mail to name@[192.0.2.1] goes to that address; else it bounces")
+    ] = False
 
 
 class Relay(_Group, frozen=True, kw_only=True):
@@ -114,6 +120,21 @@ class Identity(_Group, frozen=True, kw_only=True):
             max_length=254,
         ),
     ] = ""
+    helo_fallback: Annotated[
+        str,
+        Meta(
+            description='HELO name where "auto" finds none that leads back; empty: the address in brackets',
+            pattern=_HELO_FALLBACK,
+            max_length=255,
+        ),
+    ] = ""
+    own_hosts: Annotated[
+        tuple[Annotated[str, Meta(pattern=_OWN_HOST, max_length=255)], ...],
+        Meta(
+            description="names and addresses, other than the HELO name, under which MX records may name this system: "
+            "mail is not sent to them, nor to what stands behind them in the MX set"
+        ),
+    ] = ()
 
 
 class Sending(_Group, frozen=True, kw_only=True):
@@ -207,6 +228,9 @@ class Limits(_Group, frozen=True, kw_only=True):
     connections: Annotated[
         int, Meta(ge=1, le=_LANES, description="connections that each sender may open to one MX site")
     ] = 4
+    addresses: Annotated[
+        int, Meta(ge=2, le=10, description="addresses of one site that are tried in one attempt, of both IP versions")
+    ] = 5  # RFC 5321 section 5.1: two at least
     sites: Annotated[dict[str, SiteLimit], Meta(description="limits of their own, by MX host or recipient domain")] = {}
 
 
@@ -505,3 +529,10 @@ def _check_identity(identity: Identity) -> None:
         parse_addresses(identity.reply_to)
     except ValueError as error:
         raise Invalid("identity.reply_to", f"{error}, or nothing") from error
+    for field, name in (("helo_name", identity.helo_name), ("helo_fallback", identity.helo_fallback)):
+        if name not in ("", "auto") and not is_fit(name) and address_in(name) is None:
+            raise Invalid(
+                f"identity.{field}",
+                f"got {name!r}; takes a fully qualified name that is this system's alone, such as mail.example.org, "
+                "or its address as [192.0.2.1] or [IPv6:2001:db8::1]",
+            )

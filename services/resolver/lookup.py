@@ -11,7 +11,6 @@ import dns.asyncresolver
 import dns.exception
 import dns.message
 import dns.name
-import dns.nameserver
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
@@ -20,6 +19,7 @@ from dns.rdata import Rdata
 from dns.rdatatype import RdataType
 
 from services.resolver.answers import Answer, Failed, Found, Looped, Missing, MxRecord
+from shared.dns_questions import name_server
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class NameServers:
     def _configured(self) -> dns.asyncresolver.Resolver:
         if self._servers:
             resolver = dns.asyncresolver.Resolver(configure=False)
-            resolver.nameservers = [_name_server(server) for server in self._servers]
+            resolver.nameservers = [name_server(server) for server in self._servers]
         else:
             resolver = dns.asyncresolver.Resolver(self._system)
         resolver.use_edns(0, 0, _EDNS_PAYLOAD)
@@ -130,11 +130,6 @@ class Lookup:
             response: dns.message.QueryMessage = error.kwargs["responses"][name]
             return response
         return answer.response
-
-
-def _name_server(server: str) -> dns.nameserver.Do53Nameserver:
-    address, _, port = server.partition("#")
-    return dns.nameserver.Do53Nameserver(address.strip("[]"), int(port or 53))
 
 
 def _text(name: dns.name.Name) -> str:

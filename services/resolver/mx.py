@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -11,6 +11,7 @@ from services.resolver.answers import Answer, Failed, Found, MxRecord
 from services.resolver.cache import Kept, SharedCache
 from services.resolver.domains import is_host_name, no_such_domain, normal_domain
 from services.resolver.lookup import Lookup, NameServers
+from services.resolver.own_hosts import OwnHosts
 from services.resolver.plan import (
     PARTLY_FAILED_S,
     MailHosts,
@@ -19,11 +20,16 @@ from services.resolver.plan import (
     addresses_of,
     holds_for,
     mail_hosts_of,
+    no_route,
     plan_of,
     refusal_of,
+    site_of,
+    without_own,
 )
+from shared.contracts import Host
+from shared.host_names import address_in
 from shared.outcomes import Bounced, Deferred
-from shared.settings import Dns
+from shared.settings import Settings
 
 _MAX_ADDRESSES = 16  # of one route, unless told otherwise
 _DOMAINS_KEPT = 50_000  # about 1 KB each
@@ -41,21 +47,21 @@ class MxResolver:
         allow_loopback: bool,
         *,
         port: int = 25,
-        own_names: Collection[str] = (),
-        own_addresses: Collection[str] = (),
+        own: OwnHosts | None = None,
+        address_literals: bool = False,
         max_addresses: int = _MAX_ADDRESSES,
         lifetime: timedelta = timedelta(seconds=10),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`servers` are name servers, "address" or "address#port"; none: the system's.
 
-        `own_names` are this system's own as an MX host, `own_addresses` those it listens on: mail to either would
-        come back. `lifetime` limits each question.
+        `own` is this system as an MX host: mail to it would come back. `lifetime` limits each question.
         """
         self._lookup = Lookup(NameServers(servers), lifetime)
         self._port = port
-        self._own_names = frozenset(name.lower().removesuffix(".") for name in own_names)
-        self._refused = refusal_of(own_addresses) if not allow_loopback else lambda _: False
+        self._own = own if own is not None else OwnHosts()
+        self._refused = refusal_of(self._own.addresses, allow_loopback=allow_loopback)
+        self._address_literals = address_literals
         self._max_addresses = max(max_addresses, 2)  # RFC 5321 section 5.1: at least two are tried
         self._clock = clock
         self._records = SharedCache(self._find_records, _DOMAINS_KEPT, clock)
@@ -63,9 +69,16 @@ class MxResolver:
         self._plans = SharedCache(self._find_plan, _DOMAINS_KEPT, clock)
 
     @classmethod
-    def of(cls, settings: Dns, own_names: Collection[str] = ()) -> "MxResolver":
+    def of(cls, settings: Settings) -> "MxResolver":
         """The resolver that the settings ask for."""
-        return cls(settings.servers, settings.allow_loopback, port=settings.mx_port, own_names=own_names)
+        dns = settings.dns
+        return cls(
+            dns.servers,
+            dns.allow_loopback,
+            port=dns.mx_port,
+            own=OwnHosts.of(settings),
+            address_literals=settings.delivery.address_literals,
+        )
 
     def cached(self, domain: str) -> MxHosts | Deferred | Bounced | None:
         """What is known of a domain (as `normal_domain` spells it), without waiting."""
@@ -78,10 +91,21 @@ class MxResolver:
         if isinstance(name, Bounced):
             return name
         if name[0] == "[":
-            return no_such_domain(f"{name} is an address literal; those are off, mail goes to domains only")
+            return self._at_address(name)
         if not is_host_name(name):
             return no_such_domain(f"{name} is not a domain")
         return self._arranged((await self._plans.get(name)).value)
+
+    def _at_address(self, literal: str) -> MxHosts | Bounced:
+        """The route to `user@[192.0.2.1]`: no question to DNS (RFC 5321 section 4.1.3)."""
+        address = address_in(literal)
+        if not self._address_literals:
+            return no_such_domain(f"{literal} is an address literal; those are off, mail goes to domains only")
+        if address is None:
+            return no_such_domain(f"{literal} is no address literal")
+        if self._refused(address):
+            return no_route(f"{literal} is an address of this machine")
+        return MxHosts((Host(address, self._port, (address,)),), site_of([literal]), (literal,))
 
     def _arranged(self, plan: Plan | Deferred | Bounced) -> MxHosts | Deferred | Bounced:
         return plan.arranged(self._max_addresses) if isinstance(plan, Plan) else plan
@@ -95,16 +119,16 @@ class MxResolver:
         return Kept(answer, self._clock() + holds_for(answer))
 
     async def _find_plan(self, domain: str) -> Kept[Plan | Deferred | Bounced]:
-        records = await self._records.get(domain)
-        mail_hosts = mail_hosts_of(domain, records.value, self._own_names)
+        records, own_names = await asyncio.gather(self._records.get(domain), self._own.names())
+        mail_hosts = mail_hosts_of(domain, records.value, own_names)
         if not isinstance(mail_hosts, MailHosts):
             return Kept(mail_hosts, records.until)
         names = [record.host for record in mail_hosts.records]
         found = dict(zip(names, await asyncio.gather(*map(self._addresses.get, names)), strict=True))
         _log_aliases(domain, found)
-        plan = plan_of(
-            domain, mail_hosts, {name: kept.value for name, kept in found.items()}, self._port, self._refused
-        )
+        answers = {name: kept.value for name, kept in found.items()}
+        left = without_own(mail_hosts, answers, self._own.addresses)
+        plan = plan_of(domain, left, answers, self._port, self._refused)
         ends = [self._until(kept, isinstance(plan, Plan)) for kept in found.values()]
         return Kept(plan, min(records.until, *ends))
 

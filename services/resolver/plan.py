@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
 from itertools import chain, groupby, zip_longest
 
+import msgspec
 from msgspec import Struct
 
 from services.resolver.answers import Answer, Failed, Found, Looped, Missing, MxRecord
@@ -63,7 +64,7 @@ def mail_hosts_of(domain: str, answer: Answer[MxRecord], own_names: Collection[s
         case Failed(reason):
             return _dns_failed(domain, reason)
         case Looped():
-            return _no_route(f"the CNAMEs of {domain} lead in a circle")
+            return no_route(f"the CNAMEs of {domain} lead in a circle")
         case Missing(exists=False):
             return no_such_domain(f"{domain} does not exist")
         case Missing(name=name):
@@ -84,7 +85,7 @@ def _contactable(
     # An address in text form is no host name (RFC 5321 section 5.1); as one it could only be found by mischief.
     named = [record for record in best.values() if is_host_name(record.host)]
     if not named:
-        return _no_route(f"no MX of {domain} names a host")
+        return no_route(f"no MX of {domain} names a host")
     nearer = min((record.preference for record in named if record.host in own_names), default=None)
     # Hosts no nearer to the mailbox than this one would hand the mail back (RFC 5321 section 5.1).
     left = [record for record in named if nearer is None or record.preference < nearer]
@@ -92,6 +93,19 @@ def _contactable(
         return Bounced(own_verdict(554, "5.4.6", f"mail for {domain} would come back: its MX is this system"))
     names = tuple(sorted(record.host for record in left))
     return MailHosts(tuple(left[:_MAX_HOSTS]), names, implicit)
+
+
+def without_own(mail_hosts: MailHosts, answers: Mapping[str, Answer[str]], own_addresses: Collection[str]) -> MailHosts:
+    """Without what stands behind a host that is this system by its address; the host itself is refused later."""
+    nearer = min((r.preference for r in mail_hosts.records if _has_one(answers[r.host], own_addresses)), default=None)
+    if nearer is None:
+        return mail_hosts
+    left = tuple(r for r in mail_hosts.records if r.preference < nearer or _has_one(answers[r.host], own_addresses))
+    return msgspec.structs.replace(mail_hosts, records=left)
+
+
+def _has_one(answer: Answer[str], own_addresses: Collection[str]) -> bool:
+    return isinstance(answer, Found) and any(address in own_addresses for address in answer.values)
 
 
 def addresses_of(ipv4: Answer[str], ipv6: Answer[str]) -> Answer[str]:
@@ -151,12 +165,12 @@ def _no_addresses(
         if isinstance(answer, Failed):
             return _dns_failed(host, answer.reason)
     if dropped:
-        return _no_route(f"the MX hosts of {domain} have addresses of this machine only: {', '.join(dropped)}")
+        return no_route(f"the MX hosts of {domain} have addresses of this machine only: {', '.join(dropped)}")
     if mail_hosts.implicit and any(isinstance(a, Missing) and not a.exists for a in answers.values()):
         return no_such_domain(f"{mail_hosts.records[0].host}, the mail host of {domain}, does not exist")
     if mail_hosts.implicit:
-        return _no_route(f"{domain} has no MX and no address")
-    return _no_route(f"no MX host of {domain} has an address")
+        return no_route(f"{domain} has no MX and no address")
+    return no_route(f"no MX host of {domain} has an address")
 
 
 def site_of(names: Sequence[str]) -> str:
@@ -195,7 +209,7 @@ def holds_for(answer: Answer[MxRecord] | Answer[str]) -> float:
             return _FAILED_S
 
 
-def refusal_of(own_addresses: Collection[str]) -> Callable[[str], bool]:
+def refusal_of(own_addresses: Collection[str], *, allow_loopback: bool = False) -> Callable[[str], bool]:
     """Which addresses are not dialled: loopback, unspecified and our own, as IPv6 too (RFC 4291 section 2.5.5)."""
     own = {ipaddress.ip_address(address) for address in own_addresses}
     this_network = ipaddress.ip_network("0.0.0.0/8")
@@ -203,12 +217,14 @@ def refusal_of(own_addresses: Collection[str]) -> Callable[[str], bool]:
     def refused(address: str) -> bool:
         ip = ipaddress.ip_address(address)
         ip = getattr(ip, "ipv4_mapped", None) or ip
-        return ip.is_loopback or ip.is_unspecified or ip in this_network or ip in own
+        ours = ip.is_loopback or ip.is_unspecified or ip in this_network
+        return ip in own or (ours and not allow_loopback)
 
     return refused
 
 
-def _no_route(text: str) -> Bounced:
+def no_route(text: str) -> Bounced:
+    """The verdict where the domain is one, and no host of it can be reached (RFC 3463 X.4.4)."""
     return Bounced(own_verdict(550, "5.4.4", text))
 
 

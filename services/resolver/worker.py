@@ -41,9 +41,11 @@ class ResolverWorker:
     def on_change(self, accepted: InForce) -> None:
         """New settings: other name servers may say other things, so what was remembered goes with the old ones."""
         settings = accepted.settings
-        if self._mx_settings != (settings.dns, settings.identity.helo_name):
-            self._mx_settings = (settings.dns, settings.identity.helo_name)
-            self._mx = MxResolver.of(settings.dns, own_names=[settings.identity.helo_name])
+        identity = settings.identity
+        used = settings.dns, settings.delivery.address_literals, identity.helo_name, identity.own_hosts
+        if self._mx_settings != used:
+            self._mx_settings = used
+            self._mx = MxResolver.of(settings)
 
     async def loop(self) -> None:
         """Route, for ever; the consumer's prefetch bounds what is under way."""

@@ -1,6 +1,7 @@
 """Connections to SMTP servers: the only file that opens SMTP sockets. It moves octets and keeps deadlines."""
 
 import asyncio
+import errno
 import socket
 import ssl
 import time
@@ -12,6 +13,7 @@ import structlog
 
 from services.sender.broken_tls import BrokenTls
 from services.sender.envelope import OutgoingMail
+from services.sender.families import Families
 from services.sender.helo import HeloNames
 from services.sender.link import Link, why
 from services.sender.login import Login, Logins
@@ -19,7 +21,7 @@ from services.sender.opening import Introduction, NotOpened, Stage, opening_of
 from services.sender.reply_parser import ReplyParser
 from services.sender.session_mails import MailResult
 from services.sender.smtp_client import SmtpClient
-from services.sender.targets import Failure, Target, choose, verdict
+from services.sender.targets import MAX_TARGETS, Failure, Target, choose, verdict
 from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
 from shared import metrics
 from shared.contracts import Host, Route, TlsMode
@@ -27,6 +29,7 @@ from shared.outcomes import Bounced, Deferred
 from shared.settings import Fallback, Timeouts
 from shared.smtp_reply import Reply, Severity, own_verdict, severity
 
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
 
 
@@ -39,7 +42,7 @@ class Unreachable(msgspec.Struct, frozen=True):
 class Connection:
     """A session that is open: mails go in by `submit`, what became of them comes out of `results`."""
 
-    def __init__(self, target: Target, link: Link, client: SmtpClient, mechanism: str) -> None:
+    def __init__(self, target: Target, link: Link, client: SmtpClient, mechanism: str, families: Families) -> None:
         self.target = target
         self.host = str(target)  # "mx1.example.net [192.0.2.1]:25"
         self.channel = link.channel
@@ -47,6 +50,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.opened_at = time.monotonic()
         self._link = link
+        self._families = families
         self._client = client
         self._mails = client.mails
         self._waiter: asyncio.Future[None] | None = None
@@ -92,6 +96,7 @@ class Connection:
             self._waiter = self._loop.create_future()
             await self._waiter
         results, self._mails.results = self._mails.results, []
+        self._families.note_results(self.target, results)
         return results
 
     async def quit(self) -> None:
@@ -134,10 +139,12 @@ async def connect(
     fallback: Fallback | None = None,
     broken_tls: BrokenTls | None = None,
     logins: Logins | None = None,
+    families: Families | None = None,
+    most_addresses: int = MAX_TARGETS,
 ) -> Connection | Unreachable:
     """Open a session with the first host of the route that can be used, and say why if there is none.
 
-    `may_pipeline` says so by a host's name. `broken_tls` and `logins` remember from one call to the next.
+    `may_pipeline` says so by a host's name. `broken_tls`, `logins` and `families` remember from one call to the next.
     """
     policy, logins = policy_of(route), logins or Logins()
     login = await logins.find(route.credentials) if route.credentials is not None else None
@@ -150,6 +157,7 @@ async def connect(
         reply = own_verdict(451, "4.7.5", f"the certificates in {policy.ca_file} can not be used: {why(error)}")
         return Unreachable(Deferred(reply))
     dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), may_pipeline)
+    dialler.families, dialler.most_addresses = families or Families(), most_addresses
     found = await dialler.search(policy, fallback or Fallback(), broken_tls or BrokenTls())
     if route.credentials is not None and dialler.refused_sign_in:
         logins.refused(route.credentials)
@@ -174,13 +182,15 @@ class _Dialler:
         self._helo = helo
         self._timeouts = timeouts
         self._may_pipeline = may_pipeline
+        self.families = Families()
+        self.most_addresses = MAX_TARGETS
         self._failures: list[Failure] = []
         self.refused_sign_in = False
 
     async def search(self, policy: TlsPolicy, fallback: Fallback, broken_tls: BrokenTls) -> Connection | Unreachable:
         """Try the targets in order; where TLS can be done without, plaintext comes after all of them."""
         found, troubles = await _find_targets(self._route.hosts, self._timeouts.connect)
-        targets, now = choose(found), time.monotonic()
+        targets, now = choose(self.families.arranged(found), self.most_addresses), time.monotonic()
         optional = policy.mode is TlsMode.ENABLE
         known = [target for target in targets if optional and broken_tls.has(target, now, fallback.remember)]
         connection = await self._try([target for target in targets if target not in known], policy)
@@ -213,6 +223,7 @@ class _Dialler:
                 _log_connection(opened)
                 return opened
             self._failures.append(opened)
+            self.families.note(opened.target, opened.reply)
             if opened.ends_the_search:
                 return None
         return None
@@ -225,7 +236,8 @@ class _Dialler:
             return await self._introduce(target, policy, link)
         except OSError as error:
             link.abort()
-            return Failure(target, Stage.CONNECT, own_verdict(451, "4.4.1", f"no connection: {why(error)}"))
+            stage = Stage.NO_ROUTE if error.errno in _NO_ROUTE else Stage.CONNECT
+            return Failure(target, stage, own_verdict(451, "4.4.1", f"no connection: {why(error)}"))
         except BaseException:
             link.abort()
             raise
@@ -246,7 +258,7 @@ class _Dialler:
             return Failure(target, opened.stage, opened.reply)
         pipelining = self._may_pipeline(target.host)
         client = SmtpClient(str(target), opened.offered, self._timeouts, parser, pipelining)
-        return Connection(target, link, client, opened.mechanism)
+        return Connection(target, link, client, opened.mechanism, self.families)
 
     def _sign_in_failed(self, target: Target, failed: NotOpened) -> None:
         """An alarm, unless the server says that it is for now (RFC 4954 section 6: 454, 432)."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from services.sender.broken_tls import BrokenTls
 from services.sender.connection import Connection, Unreachable, connect
+from services.sender.families import Families
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
 from services.sender.signing import Signing
@@ -21,11 +22,12 @@ class Dialler:
         self.signing = Signing(settings.dkim)
         self._broken_tls = BrokenTls()
         self._logins = Logins()
+        self._families = Families()
 
     def on_change(self, accepted: InForce) -> None:
         """Another HELO name, other name servers to ask for it, or other keys to sign with."""
         now, former = accepted.settings, self._of
-        if (now.identity.helo_name, now.dns) != (former.identity.helo_name, former.dns):
+        if _asked_for(now) != _asked_for(former):
             self._names = self._names_of(now)
         self._of = now
         self.signing.domains = now.dkim
@@ -40,8 +42,15 @@ class Dialler:
             fallback=self._of.fallback,
             broken_tls=self._broken_tls,
             logins=self._logins,
+            families=self._families,
+            most_addresses=self._of.limits.addresses,
         )
 
     @staticmethod
     def _names_of(settings: Settings) -> HeloNames:
-        return HeloNames(settings.identity.helo_name, settings.dns.servers)
+        identity = settings.identity
+        return HeloNames(identity.helo_name, settings.dns.servers, fallback=identity.helo_fallback)
+
+
+def _asked_for(settings: Settings) -> tuple[object, ...]:
+    return settings.identity.helo_name, settings.identity.helo_fallback, settings.dns

@@ -21,6 +21,7 @@ from shared.smtp_reply import Reply, own_verdict
 class Stage(enum.Enum):
     """How far an attempt to open a session came."""
 
+    NO_ROUTE = "no route"  # this machine has none to the address, as to all of IPv6 in many networks
     CONNECT = "connect"
     GREETING = "greeting"
     HELLO = "hello"

@@ -42,8 +42,8 @@ class Failure(msgspec.Struct, frozen=True):
 def choose(targets: Sequence[Target], most: int = MAX_TARGETS) -> list[Target]:
     """The first `most` of them, in order; of both address families, where there are both (RFC 5321 section 5.2)."""
     chosen = list(targets[:most])
-    families = {_is_ipv6(target) for target in chosen}
-    other = next((target for target in targets[most:] if _is_ipv6(target) not in families), None)
+    families = {is_ipv6(target) for target in chosen}
+    other = next((target for target in targets[most:] if is_ipv6(target) not in families), None)
     return chosen if other is None else [*chosen[:-1], other]
 
 
@@ -57,9 +57,11 @@ def verdict(failures: Sequence[Failure], every_host_tried: bool) -> Deferred | B
         return Bounced(last.reply, str(last.target))
     if every_host_tried and all(_greets_nobody(failure) for failure in failures):
         return Bounced(last.reply, str(last.target))
-    # What a server said tells more than a connection that did not come about.
+    # What a server said tells more than a connection that did not come about, and that more than a missing route.
     others = [failure for failure in failures if failure.stage is not Stage.LOOP]
-    telling = next((failure for failure in reversed(others) if failure.reply.remote), others[-1])
+    there = [failure for failure in others if failure.stage is not Stage.NO_ROUTE]
+    heard = [failure for failure in others if failure.reply.remote]
+    telling = [others[-1], *there[-1:], *heard[-1:]][-1]
     return Deferred(telling.reply, str(telling.target))
 
 
@@ -71,5 +73,6 @@ def _greets_nobody(failure: Failure) -> bool:
     return failure.stage is Stage.GREETING and severity(failure.reply) is Severity.PERMANENT
 
 
-def _is_ipv6(target: Target) -> bool:
+def is_ipv6(target: Target) -> bool:
+    """Whether its address is one of IPv6."""
     return ":" in target.address

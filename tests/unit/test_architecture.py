@@ -78,9 +78,9 @@ def test_only_the_broker_imports_pika():
     assert strangers == set()
 
 
-def test_only_the_resolver_and_the_helo_name_ask_the_dns():
+def test_only_the_resolver_and_the_questions_that_are_shared_ask_the_dns():
     strangers = {path for path in files_that_import("dns") if not path.startswith("services/resolver/")}
-    assert strangers <= {"services/sender/helo.py"}
+    assert strangers <= {"shared/dns_questions.py", "shared/reverse_dns.py"}
 
 
 def test_only_the_senders_connection_opens_sockets():

@@ -62,7 +62,7 @@ def test_a_wrong_assignment_names_the_field(assignment, refusal):
 
 def test_a_field_or_group_is_looked_up_by_its_key():
     assert look_up(DEFAULTS, "sending.hold") == "5m"
-    assert look_up(DEFAULTS, "delivery") == {"mode": "relay"}
+    assert look_up(DEFAULTS, "delivery") == {"mode": "relay", "address_literals": False}
     with pytest.raises(Invalid, match=r"sending.held: is not set; known are hold, max_per_connection"):
         look_up(DEFAULTS, "sending.held")
 

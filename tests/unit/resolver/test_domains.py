@@ -13,7 +13,7 @@ from shared.outcomes import Bounced
         ("a@EXAMPLE.Org", "example.org"),
         ("a@example.org.", "example.org"),
         ('"a@b"@example.org', "example.org"),  # the last @ counts
-        ("a@bücher.example", "xn--bcher-kva.example"),  # item 24
+        pytest.param("a@bücher.example", "xn--bcher-kva.example", marks=pytest.mark.checklist(24)),
         ("a@BÜCHER.example", "xn--bcher-kva.example"),
         ("a@xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("a@XN--BCHER-KVA.example", "xn--bcher-kva.example"),
@@ -30,7 +30,7 @@ def test_a_domain_has_one_spelling(address, expected):
 @pytest.mark.parametrize(
     "address",
     [
-        "a@b.example:2025",  # item 27: a port
+        pytest.param("a@b.example:2025", marks=pytest.mark.checklist(27)),
         "a@",
         "a@.",
         "postmaster",
@@ -60,7 +60,7 @@ def test_the_verdict_on_a_port_says_so():
         ("mx_1.example.net", True),  # wrong, and in use
         ("xn--bcher-kva.example", True),
         ("123.example", True),
-        ("192.0.2.1", False),  # item 20
+        pytest.param("192.0.2.1", False, marks=pytest.mark.checklist(20)),
         ("1", False),
         (".", False),
         ("", False),

@@ -43,14 +43,14 @@ def code_of(verdict):
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
-        (NXDOMAIN, "550 5.1.2"),  # item 1
-        (SERVFAIL, "451 4.4.3"),  # item 2
-        (Looped(), "550 5.4.4"),  # item 6
-        (mx((0, ".")), "556 5.1.10"),  # item 16
-        (mx((10, ".")), "556 5.1.10"),  # item 17: of whatever preference
+        pytest.param(NXDOMAIN, "550 5.1.2", marks=pytest.mark.checklist(1)),
+        pytest.param(SERVFAIL, "451 4.4.3", marks=pytest.mark.checklist(2)),
+        pytest.param(Looped(), "550 5.4.4", marks=pytest.mark.checklist(6)),
+        pytest.param(mx((0, ".")), "556 5.1.10", marks=pytest.mark.checklist(16)),
+        pytest.param(mx((10, ".")), "556 5.1.10", marks=pytest.mark.checklist(17)),  # of whatever preference
         (mx((0, "."), (10, ".")), "556 5.1.10"),
-        (mx((10, "192.0.2.1")), "550 5.4.4"),  # item 20
-        (mx((10, "we.example")), "554 5.4.6"),  # item 18
+        pytest.param(mx((10, "192.0.2.1")), "550 5.4.4", marks=pytest.mark.checklist(20)),
+        pytest.param(mx((10, "we.example")), "554 5.4.6", marks=pytest.mark.checklist(18)),
         (mx((10, "we.example"), (10, "b.example"), (20, "c.example")), "554 5.4.6"),
         (Missing("we.example", exists=True, ttl_s=60), "554 5.4.6"),  # the implicit MX is this system
     ],
@@ -62,12 +62,20 @@ def test_an_answer_may_be_the_verdict(answer, verdict):
 @pytest.mark.parametrize(
     ("answer", "hosts"),
     [
-        (NODATA, ["a.example"]),  # item 3: the implicit MX
-        (Missing("target.example", exists=True, ttl_s=60), ["target.example"]),  # items 5, 7: behind a CNAME
-        (mx((20, "c.example"), (10, "b.example")), ["b.example", "c.example"]),  # item 8
-        (mx((0, "."), (10, "b.example")), ["b.example"]),  # item 17
-        (mx((10, "192.0.2.1"), (20, "b.example")), ["b.example"]),  # item 20
-        (mx((10, "b.example"), (20, "we.example"), (20, "c.example"), (30, "d.example")), ["b.example"]),  # item 18
+        pytest.param(NODATA, ["a.example"], marks=pytest.mark.checklist(3)),  # the implicit MX
+        pytest.param(
+            Missing("target.example", exists=True, ttl_s=60), ["target.example"], marks=pytest.mark.checklist(5, 7)
+        ),  # behind a CNAME
+        pytest.param(
+            mx((20, "c.example"), (10, "b.example")), ["b.example", "c.example"], marks=pytest.mark.checklist(8)
+        ),
+        pytest.param(mx((0, "."), (10, "b.example")), ["b.example"], marks=pytest.mark.checklist(17)),
+        pytest.param(mx((10, "192.0.2.1"), (20, "b.example")), ["b.example"], marks=pytest.mark.checklist(20)),
+        pytest.param(
+            mx((10, "b.example"), (20, "we.example"), (20, "c.example"), (30, "d.example")),
+            ["b.example"],
+            marks=pytest.mark.checklist(18),
+        ),
         (mx((20, "b.example"), (10, "b.example")), ["b.example"]),  # named twice
     ],
 )
@@ -89,17 +97,19 @@ def test_a_huge_mx_set_is_cut_at_its_worst_end_and_keeps_its_site():
 @pytest.mark.parametrize(
     ("ipv4", "ipv6", "expected"),
     [
-        (at("192.0.2.1", "192.0.2.2"), NODATA, at("192.0.2.1", "192.0.2.2")),  # item 10
+        pytest.param(
+            at("192.0.2.1", "192.0.2.2"), NODATA, at("192.0.2.1", "192.0.2.2"), marks=pytest.mark.checklist(10)
+        ),
         (NODATA, at("2001:db8::1"), at("2001:db8::1")),
         (
             at("192.0.2.2", "192.0.2.1", "192.0.2.3", ttl_s=60),
             at("2001:db8::2", ttl_s=30),
-            at("192.0.2.2", "2001:db8::2", "192.0.2.1", "192.0.2.3", ttl_s=30),  # items 10, 12
+            at("192.0.2.2", "2001:db8::2", "192.0.2.1", "192.0.2.3", ttl_s=30),
         ),
         (at("192.0.2.1", ttl_s=300), SERVFAIL, at("192.0.2.1", ttl_s=60)),  # one family serves; ask again soon
         (at("192.0.2.1", ttl_s=30), SERVFAIL, at("192.0.2.1", ttl_s=30)),
         (at("192.0.2.1"), Looped(), at("192.0.2.1")),
-        (NODATA, SERVFAIL, SERVFAIL),  # item 15: unknown is temporary
+        pytest.param(NODATA, SERVFAIL, SERVFAIL, marks=pytest.mark.checklist(15)),  # unknown is temporary
         (SERVFAIL, NXDOMAIN, SERVFAIL),
         (NODATA, NODATA, NODATA),
         (NXDOMAIN, NODATA, NODATA),  # it exists, whatever the other answer says
@@ -123,14 +133,20 @@ TWO = mx((10, "mx1.example"), (20, "mx2.example"))
 @pytest.mark.parametrize(
     ("records", "answers", "verdict"),
     [
-        (TWO, {"mx1.example": NODATA, "mx2.example": NXDOMAIN}, "550 5.4.4"),  # item 15
+        pytest.param(
+            TWO, {"mx1.example": NODATA, "mx2.example": NXDOMAIN}, "550 5.4.4", marks=pytest.mark.checklist(15)
+        ),
         (TWO, {"mx1.example": NODATA, "mx2.example": SERVFAIL}, "451 4.4.3"),
-        (TWO, {"mx1.example": Looped(), "mx2.example": NODATA}, "550 5.4.4"),  # item 6
-        (TWO, {"mx1.example": at("127.0.0.1"), "mx2.example": NODATA}, "550 5.4.4"),  # item 19
+        pytest.param(
+            TWO, {"mx1.example": Looped(), "mx2.example": NODATA}, "550 5.4.4", marks=pytest.mark.checklist(6)
+        ),
+        pytest.param(
+            TWO, {"mx1.example": at("127.0.0.1"), "mx2.example": NODATA}, "550 5.4.4", marks=pytest.mark.checklist(19)
+        ),
         (TWO, {"mx1.example": at("127.0.0.1"), "mx2.example": SERVFAIL}, "451 4.4.3"),
         (NODATA, {"a.example": NODATA}, "550 5.4.4"),
-        (NODATA, {"a.example": NXDOMAIN}, "550 5.1.2"),  # item 7
-        (NODATA, {"a.example": SERVFAIL}, "451 4.4.3"),  # item 7
+        pytest.param(NODATA, {"a.example": NXDOMAIN}, "550 5.1.2", marks=pytest.mark.checklist(7)),
+        pytest.param(NODATA, {"a.example": SERVFAIL}, "451 4.4.3", marks=pytest.mark.checklist(7)),
     ],
 )
 def test_without_an_address_there_is_a_verdict(records, answers, verdict):
@@ -142,7 +158,8 @@ def hosts_of(made):
     return [[host.name for host in group] for group in made.groups]
 
 
-def test_equals_stand_together_and_aliases_behind_their_clean_equals():  # items 9, 21
+@pytest.mark.checklist(9, 21)
+def test_equals_stand_together_and_aliases_behind_their_clean_equals():
     records = mx(
         (10, "alias.example"), (10, "mx1.example"), (10, "mx2.example"), (5, "best.example"), (20, "x.example")
     )
@@ -168,7 +185,8 @@ def test_hosts_with_an_address_serve_for_those_without_and_the_site_stays(other)
     assert made.site == "mx:mx1.example,mx2.example"
 
 
-def test_the_order_of_equals_is_drawn_anew_each_time():  # item 9
+@pytest.mark.checklist(9)
+def test_the_order_of_equals_is_drawn_anew_each_time():
     group = tuple(Host(f"mx{n}.example", 25, (f"192.0.2.{n}",)) for n in range(3))
     made = Plan((group, (Host("last.example", 25, ("192.0.2.9",)),)), "mx:…", ())
     drawn = Counter(tuple(host.name for host in made.arranged(16).hosts) for _ in range(6000))
@@ -177,6 +195,7 @@ def test_the_order_of_equals_is_drawn_anew_each_time():  # item 9
     assert min(drawn.values()) > 800  # 1000 expected; 800 is seven standard deviations below
 
 
+@pytest.mark.checklist(19)
 @pytest.mark.parametrize(
     "address",
     [
@@ -194,7 +213,7 @@ def test_the_order_of_equals_is_drawn_anew_each_time():  # item 9
         "2001:db8:0::10",
     ],
 )
-def test_this_machines_addresses_are_refused(address):  # item 19
+def test_this_machines_addresses_are_refused(address):
     assert refusal_of(["192.0.2.10", "2001:DB8::10"])(address)
 
 
@@ -203,7 +222,8 @@ def test_other_addresses_are_not_refused(address):
     assert not refusal_of(["192.0.2.10", "2001:DB8::10"])(address)
 
 
-def test_an_address_refused_leaves_the_hosts_others():  # item 19
+@pytest.mark.checklist(19)
+def test_an_address_refused_leaves_the_hosts_others():
     made = plan(mx((10, "mx1.example")), {"mx1.example": at("127.0.0.1", "192.0.2.1", "::1")})
     assert isinstance(made, Plan)
     assert made.groups == ((Host("mx1.example", 25, ("192.0.2.1",)),),)
@@ -213,20 +233,26 @@ def host(name, *addresses):
     return Host(name, 25, addresses)
 
 
+@pytest.mark.checklist(11, 12)
 @pytest.mark.parametrize(
     ("hosts", "limit", "expected"),
     [
         ([host("a", "1", "2"), host("b", "3")], 3, [host("a", "1", "2"), host("b", "3")]),
-        ([host("a", "1", "2"), host("b", "3")], 2, [host("a", "1", "2")]),  # item 11
+        pytest.param([host("a", "1", "2"), host("b", "3")], 2, [host("a", "1", "2")], marks=pytest.mark.checklist(11)),
         ([host("a", "1", "2"), host("b", "3", "4")], 3, [host("a", "1", "2"), host("b", "3")]),
-        ([host("a", "1", "2", "3"), host("b", "::1")], 2, [host("a", "1"), host("b", "::1")]),  # item 12
+        pytest.param(
+            [host("a", "1", "2", "3"), host("b", "::1")],
+            2,
+            [host("a", "1"), host("b", "::1")],
+            marks=pytest.mark.checklist(12),
+        ),
         ([host("a", "::1", "::2", "::3"), host("b", "4"), host("c", "5")], 2, [host("a", "::1"), host("b", "4")]),
         ([host("a", "1", "2", "3", "::1")], 2, [host("a", "1", "::1")]),
         ([host("a", "1", "::1", "2", "::2")], 2, [host("a", "1", "::1")]),
         ([host("a", "1"), host("b", "2"), host("c", "::1", "3")], 2, [host("a", "1"), host("c", "::1")]),
     ],
 )
-def test_the_limit_on_addresses_leaves_one_of_each_family(hosts, limit, expected):  # items 11, 12
+def test_the_limit_on_addresses_leaves_one_of_each_family(hosts, limit, expected):
     assert capped(tuple(hosts), limit) == tuple(expected)
 
 

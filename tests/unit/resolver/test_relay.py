@@ -13,11 +13,12 @@ def settings_of(**document):
     return parse_settings(document)
 
 
+@pytest.mark.checklist(26)
 def test_in_relay_mode_every_domain_goes_to_the_relay():
     settings = settings_of(tls="require", relay={"host": "mail.example.org", "port": 587, "auth": AUTH})
     assert relay_route("a.example", settings, 7) == Route(
         site="relay:mail.example.org:587",
-        hosts=(Host("mail.example.org", 587),),  # no addresses: the sender asks the system (item 26)
+        hosts=(Host("mail.example.org", 587),),  # no addresses: the sender asks the system
         tls=TlsMode.REQUIRE,
         credentials=settings.relay.auth,
         revision=7,
@@ -53,6 +54,7 @@ def test_a_domains_own_relay_comes_first_in_either_mode(mode, domain, has_its_ow
     assert site == ("relay:in.partner.example:2525" if has_its_own else {"relay": "relay:localhost:25"}.get(mode))
 
 
+@pytest.mark.checklist(26)
 @pytest.mark.parametrize(
     ("host", "expected", "site"),
     [
@@ -62,7 +64,7 @@ def test_a_domains_own_relay_comes_first_in_either_mode(mode, domain, has_its_ow
         ("Mail.Example.ORG", Host("Mail.Example.ORG", 25), "relay:mail.example.org:25"),
     ],
 )
-def test_an_address_in_brackets_is_the_address_itself(host, expected, site):  # item 26
+def test_an_address_in_brackets_is_the_address_itself(host, expected, site):
     route = relay_route("a.example", settings_of(relay={"host": host}), 1)
     assert route is not None
     assert (route.hosts, route.site) == ((expected,), site)

@@ -31,6 +31,8 @@ from shared.addresses import Address, ascii_domain_of, check_spec, domain_of, pa
         ("a@straße.example", [("", "a@xn--strae-oqa.example")]),  # not strasse: IDNA 2008
         ("jörg@bücher.example", [("", "jörg@bücher.example")]),
         ("v" * 65 + "@b.example", [("", "v" * 65 + "@b.example")]),  # VERP outgrows the 64 of RFC 5321
+        ("a@[192.0.2.1]", [("", "a@[192.0.2.1]")]),
+        ("a@[IPv6:2001:DB8::1]", [("", "a@[IPv6:2001:db8::1]")]),
         ("", []),
         ("   ", []),
     ],
@@ -59,7 +61,7 @@ def test_several_texts_are_read_in_their_order():
         "a@-b.example",
         "a@b.example.",
         "a@b_c.example",
-        "a@[192.0.2.1]",
+        "a@[192.0.2.300]",
         "a@" + "b" * 64 + ".example",
         "a@" + ".".join(["b" * 63] * 4),
         "Doe, Ann <a@b.example>",  # the comma ends an address

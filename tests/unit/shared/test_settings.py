@@ -62,6 +62,8 @@ def test_people_write_toml_and_get_it_back():
         ({"tls": "maybe"}, "tls", ['got "maybe"', "none of the values"]),
         ({"delivery": {"mode": "pigeon"}}, "delivery.mode", ['got "pigeon"']),
         ({"relay": {"host": "a b"}}, "relay.host", ['got "a b"']),
+        pytest.param({"relay": {"host": "mx.example:587"}}, "relay.host", ["got"], marks=pytest.mark.checklist(26)),
+        pytest.param({"relay": {"host": "bücher.example"}}, "relay.host", ["got"], marks=pytest.mark.checklist(24)),
         ({"relay": {"port": 70000}}, "relay.port", ["got 70000", "<= 65535"]),
         ({"relay": {"auth": {"user": "u"}}}, "relay.auth.password", ["missing"]),
         ({"relay": {"auth": {"user": "u", "password": {}}}}, "relay.auth.password", ["one of them"]),
@@ -270,3 +272,20 @@ def test_a_limit_is_at_most_one_connection_per_lane():
     assert parse_settings({"limits": {"connections": LANES}}).limits.connections == LANES
     with pytest.raises(Invalid):
         parse_settings({"limits": {"connections": LANES + 1}})
+
+
+@pytest.mark.checklist(33)
+@pytest.mark.parametrize("field", ["helo_name", "helo_fallback"])
+@pytest.mark.parametrize(
+    "name", ["localhost", "robot", "mx.localhost", "192.0.2.1", "[192.0.2.300]", "[IPv6:192.0.2.1]", "mx_1.example"]
+)
+def test_a_name_that_may_not_be_said_in_ehlo_is_refused(field, name):
+    with pytest.raises(Invalid) as refused:
+        parse_settings({"identity": {field: name}})
+    assert refused.value.field == f"identity.{field}"
+
+
+@pytest.mark.checklist(28)
+@pytest.mark.parametrize("name", ["auto", "mail.example", "[192.0.2.1]", "[IPv6:2001:db8::1]"])
+def test_a_name_or_an_address_literal_may_be_said_in_ehlo(name):
+    assert parse_settings({"identity": {"helo_name": name}}).identity.helo_name == name
