@@ -51,6 +51,7 @@ class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     html: str | None = None
     attachments: list[Attachment] = []
     headers: dict[str, str] = {}
+    unsubscribe_url: str | None = None  # https; one click there ends the subscription (RFC 8058)
     return_path: str | None = None  # the reverse-path; "" is the null one; absent, the address of `from`
     hold: Duration | None = None  # overrides the setting `sending.hold`
     send_at: datetime | None = None  # RFC 3339, with offset

@@ -8,6 +8,7 @@ from email.policy import SMTP
 from typing import Any
 
 from services.scheduler.composed import Composed
+from services.scheduler.header_rules import ADDRESS_HEADERS, check_encodable, check_single, unsubscribe_lines
 from services.scheduler.headers import address_line, date_line, message_id_line, text_line
 from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses, refuse_control_characters
 from shared.contracts import AddressList, Attachment, Submission
@@ -25,7 +26,10 @@ _NEEDS_ENCODING = re.compile(r"[^\t\n\r -~]")
 _MAX_PLAIN_LINE = 900  # octets; RFC 5322 section 2.1.1 has 998, and forwarders add to lines
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 section 3.6.8
 _CONTENT_ID = re.compile(r"<?([!-;=?-~]{1,250})>?")  # RFC 2045 section 7: as a Message-ID, kept in one line
-_CONTENT_TYPE = re.compile(r"([A-Za-z0-9!#$&^_.+-]+)/([A-Za-z0-9!#$&^_.+-]+)")
+_WORD = r"[A-Za-z0-9!#$&^_.+-]+"
+_CONTENT_TYPE = re.compile(rf"({_WORD})/({_WORD})")
+_PARAMETER = re.compile(rf'\s*;\s*({_WORD})=(?:({_WORD})|"((?:[ !#-\[\]-~]|\\[ -~])*)")', re.ASCII)
+_MAX_CONTENT_TYPE = 500  # characters, with parameters
 _MAX_ATTACHMENTS = 1000  # each costs about a millisecond, whatever its size
 _OWN_FIELDS = {
     "from": "from",
@@ -48,6 +52,7 @@ def compose(submission: Submission, mail: str, identity: Identity, now: datetime
         reply_to = parse_addresses(identity.reply_to)
     if not sender.name and identity.sender_name:
         sender = Address(identity.sender_name, sender.spec)
+    _check_single(submission)
     head = [
         "" if _has(submission, "date") else date_line(now),
         _address_line("from", "From", [sender]),
@@ -57,6 +62,7 @@ def compose(submission: Submission, mail: str, identity: Identity, now: datetime
         _checked_line("subject", "Subject", submission.subject) if submission.subject else "",
         "" if _has(submission, "message-id") else message_id_line(mail, ascii_domain_of(sender.spec)),
         *(_own_header(name, value) for name, value in submission.headers.items()),
+        "" if submission.unsubscribe_url is None else unsubscribe_lines(submission.unsubscribe_url, submission.headers),
         "" if to or cc else "To: undisclosed-recipients:;\r\n",
     ]
     written = "".join(head)
@@ -104,6 +110,13 @@ def _has(submission: Submission, header: str) -> bool:
     return any(name.lower() == header for name in submission.headers)
 
 
+def _check_single(submission: Submission) -> None:
+    try:
+        check_single(submission.headers)
+    except Invalid as refused:
+        raise Invalid(f'headers."{refused.field}"', refused.reason) from refused
+
+
 def _own_header(name: str, value: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
         raise Invalid(f'headers."{name[:80]}"', "is no header name; takes printable ASCII without a colon or a space")
@@ -111,7 +124,10 @@ def _own_header(name: str, value: str) -> str:
         raise Invalid(f'headers."{name}"', f"has a field of its own: `{field}`")
     if name.lower() in _MADE_HERE:
         raise Invalid(f'headers."{name}"', "is made here, from the parts of the mail")
-    return _checked_line(f'headers."{name}"', name, value)
+    field = f'headers."{name}"'
+    if name.lower() in ADDRESS_HEADERS and not value.isascii():
+        return _address_line(field, name, _addresses(field, value))
+    return _checked_line(field, name, value)
 
 
 def _address_line(field: str, name: str, addresses: list[Address]) -> str:
@@ -123,6 +139,7 @@ def _address_line(field: str, name: str, addresses: list[Address]) -> str:
 
 def _checked_line(field: str, name: str, value: str) -> str:
     try:
+        check_encodable(name, value)
         return text_line(name, refuse_control_characters(value))
     except ValueError as error:
         raise Invalid(field, str(error)) from error
@@ -162,14 +179,30 @@ def _add_inline(message: MIMEPart, part: Attachment, field: str, content_id: str
 
 
 def _described(part: Attachment, field: str) -> dict[str, Any]:
-    kind = _CONTENT_TYPE.fullmatch(part.content_type)
+    kind, parameters = _content_type(part.content_type)
     if kind is None or kind.group(1).lower() in ("multipart", "message"):
         raise Invalid(f"{field}.content_type", f"got {part.content_type[:80]!r}; takes a type such as application/pdf")
     try:
         refuse_control_characters(part.filename)
     except ValueError as error:
         raise Invalid(f"{field}.filename", str(error)) from error
-    return {"maintype": kind.group(1), "subtype": kind.group(2), "filename": part.filename}
+    return {"maintype": kind.group(1), "subtype": kind.group(2), "filename": part.filename, "params": parameters}
+
+
+def _content_type(text: str) -> tuple[re.Match[str] | None, dict[str, str]]:
+    """The type and its parameters (RFC 2045 section 5.1), `name` aside, which is the file's; None where it is none."""
+    kind = _CONTENT_TYPE.match(text)
+    parameters: dict[str, str] = {}
+    end = kind.end() if kind else 0
+    while kind and (found := _PARAMETER.match(text, end)):
+        if found.group(1).lower() in parameters:
+            return None, {}
+        value = found.group(2) or re.sub(r"\\(.)", r"\1", found.group(3) or "")
+        parameters[found.group(1).lower()] = value
+        end = found.end()
+    parameters.pop("name", None)
+    rest = text[end:].strip(" ;")
+    return (None, {}) if rest or len(text) > _MAX_CONTENT_TYPE else (kind, parameters)
 
 
 def _encoding(text: str) -> str:

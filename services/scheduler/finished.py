@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 
 from services.scheduler.composed import Composed
+from services.scheduler.header_rules import check_octets, check_single, unsubscribe_lines
 from services.scheduler.headers import address_line, date_line, message_id_line, received_line
+from services.scheduler.long_lines import shorten
 from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses
 from shared.refusals import Invalid
 from shared.settings import Identity
 
 _BARE = re.compile(rb"\r\n|\r|\n")
-_MAX_LINE = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6
+_LINE_ENDS = {b"\r\n": "CRLF", b"\r": "a bare CR", b"\n": "a bare LF"}
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _LOOP = 100  # Received headers, RFC 5321 section 6.3
@@ -36,14 +38,17 @@ class _Field(msgspec.Struct, frozen=True):
 
 def take_finished(body: bytes, headers: Mapping[str, Any], mail: str, identity: Identity, now: datetime) -> Composed:
     """Check a finished message and complete it. Raises Invalid, which names the header or the AMQP header."""
-    fields, rest = _split(_with_crlf(body))
+    fields, rest = _split(shorten(_with_crlf(body)))
+    check_single(field.name for field in fields if field.name != "from")
+    for field in fields:
+        check_octets(field.name.title(), field.raw)
     authors = _from(fields)
     reverse_path, recipients = _envelope(fields, headers)
     if sum(field.name == "received" for field in fields) >= _LOOP:
-        raise Invalid("Received", f"the message has passed {_LOOP} hosts and more: it goes in a circle")
+        raise Invalid("Received", f"5.4.6: the message has passed {_LOOP} hosts and more, it goes in a circle")
     kept = [_named(field, authors, identity) for field in fields if field.name not in ("bcc", "resent-bcc")]
     head = received_line(mail, _host(identity), now).encode() + b"".join(kept)
-    head += _missing(fields, authors[0], mail, identity, now)
+    head += _missing(fields, authors[0], mail, identity, now) + _unsubscribe(fields, headers.get("unsubscribe_url"))
     return Composed(
         reverse_path=reverse_path,
         recipients=recipients,
@@ -56,16 +61,26 @@ def take_finished(body: bytes, headers: Mapping[str, Any], mail: str, identity: 
 def _with_crlf(body: bytes) -> bytes:
     """Line ends are put right here, before anything is signed: a bare one could end the data early for somebody."""
     if not body.count(b"\r") == body.count(b"\n") == body.count(b"\r\n"):
+        _check_head(body)
         body = _BARE.sub(b"\r\n", body)
     if not body.endswith(b"\r\n"):
         body += b"\r\n"
     if b"\0" in body:
         raise Invalid("content", "has a NUL octet; encode the part in base64")
-    lengths = list(map(len, body.split(b"\r\n")))
-    if max(lengths) > _MAX_LINE:
-        line = next(number for number, length in enumerate(lengths, start=1) if length > _MAX_LINE)
-        raise Invalid("content", f"line {line} has over {_MAX_LINE} octets; encode the part as quoted-printable")
     return body
+
+
+def _check_head(body: bytes) -> None:
+    """A line end of another kind among the headers came with somebody's value, and would make a header of it."""
+    kind, end = b"", 0
+    for number, found in enumerate(_BARE.finditer(body), start=1):
+        kind = kind or found.group()
+        if found.group() != kind:
+            ends = f"{_LINE_ENDS[found.group()]}, those before it in {_LINE_ENDS[kind]}"
+            raise Invalid("content", f"line {number}, of the headers, ends in {ends}; takes one kind of line end there")
+        if found.start() == end:
+            return
+        end = found.end()
 
 
 def _split(body: bytes) -> tuple[list[_Field], bytes]:
@@ -153,6 +168,14 @@ def _missing(fields: list[_Field], sender: Address, mail: str, identity: Identit
     if "reply-to" not in names and identity.reply_to:
         added += address_line("Reply-To", parse_addresses(identity.reply_to))
     return added.encode()
+
+
+def _unsubscribe(fields: list[_Field], url: Any) -> bytes:
+    if url is None:
+        return b""
+    if not isinstance(url, str):
+        raise Invalid("unsubscribe_url", f"got {type(url).__name__}; takes an https address")
+    return unsubscribe_lines(url, (field.name for field in fields)).encode()
 
 
 def _host(identity: Identity) -> str:

@@ -88,12 +88,14 @@ def test_the_headers_say_what_was_submitted():
     assert result.recipients == ("ann@y.example", "bob@z.example", "carol@z.example")
 
 
+@pytest.mark.checklist(185)
 def test_no_header_stands_twice():
     parsed = message(composed(text="a", html="b", cc="c@z.example", attachments=[attachment()], headers={"X-A": "1"}))
     names = [name.lower() for name in parsed.keys()]  # noqa: SIM118 - a message's iterator is not its keys
     assert len(names) == len(set(names))
 
 
+@pytest.mark.checklist(186)
 def test_the_same_mail_is_composed_with_the_same_message_id():
     assert message(composed())["Message-ID"] == message(composed())["Message-ID"]
 
@@ -105,6 +107,7 @@ def test_a_subject_round_trips(subject):
     assert result.subject == subject[:200]
 
 
+@pytest.mark.checklist(189)
 def test_display_names_beyond_ascii_round_trip():
     result = composed(from_="Jörg Müller <shop@x.example>", to=["山田太郎 <ann@y.example>", '"Ö, P." <bob@y.example>'])
     parsed = message(result)
@@ -113,6 +116,7 @@ def test_display_names_beyond_ascii_round_trip():
     assert result.smtputf8 is False
 
 
+@pytest.mark.checklist(188)
 def test_own_headers_go_out_as_given():
     unsubscribe = f"<https://x.example/{'u' * 200}>"
     result = composed(headers={"List-Unsubscribe": unsubscribe, "X-Campaign": "frühling", "Precedence": "bulk"})
@@ -154,6 +158,21 @@ def test_an_own_date_and_message_id_stand():
         ('headers."X-A"', {"headers": {"X-A": "next line\x85"}}),
         ('headers."X-A"', {"headers": {"X-A": "line separator\u2028"}}),
         ('headers."X-A"', {"headers": {"X-A": "y" * 2000}}),
+        ('headers."Sender"', {"headers": {"Sender": "a@x.example", "sender": "b@x.example"}}),
+        ('headers."Message-ID"', {"headers": {"Message-ID": "<1@x>", "MESSAGE-ID": "<2@x>"}}),
+        ('headers."References"', {"headers": {"References": "<ü@x.example>"}}),
+        ('headers."List-Unsubscribe"', {"headers": {"List-Unsubscribe": "<https://x.example/ü>"}}),
+        ('headers."Sender"', {"headers": {"Sender": "Jörg"}}),
+        ("unsubscribe_url", {"unsubscribe_url": "http://x.example/u"}),
+        ("unsubscribe_url", {"unsubscribe_url": ""}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://"}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://x.example/a b"}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://x.example/>,<mailto:a@y.example"}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://x.example/ü"}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://x.example/\r\nBcc: a@y.example"}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://[x/"}),
+        ("unsubscribe_url", {"unsubscribe_url": f"https://x.example/{'u' * 900}"}),
+        ("unsubscribe_url", {"unsubscribe_url": "https://x.example/u", "headers": {"List-Unsubscribe": "<a>"}}),
         ("subject", {"subject": "a\r\nBcc: evil@y.example"}),
         ("subject", {"subject": "vertical\x0btab"}),
         ("subject", {"subject": "y" * 2000}),
@@ -173,6 +192,10 @@ def test_an_own_date_and_message_id_stand():
         ("attachments[0].filename", {"attachments": [attachment(filename="a\r\nb.txt")]}),
         ("attachments[1].content_type", {"attachments": [attachment(), attachment(content_type="nonsense")]}),
         ("attachments[0].content_type", {"attachments": [attachment(content_type="text/plain\r\nX: 1")]}),
+        ("attachments[0].content_type", {"attachments": [attachment(content_type="text/plain; x")]}),
+        ("attachments[0].content_type", {"attachments": [attachment(content_type="text/plain; a=1; a=2")]}),
+        ("attachments[0].content_type", {"attachments": [attachment(content_type='text/plain; a="1')]}),
+        ("attachments[0].content_type", {"attachments": [attachment(content_type='text/plain; a="\r\nX: 1"')]}),
         ("attachments[0].content_type", {"attachments": [attachment(content_type="multipart/mixed")]}),
         ("attachments[0].content_type", {"attachments": [attachment(content_type="message/rfc822")]}),
         ("attachments[1].content_id", {"attachments": [attachment(), attachment(content_id="a b")]}),
@@ -181,6 +204,7 @@ def test_an_own_date_and_message_id_stand():
         ("attachments[0].content_id", {"attachments": [attachment(content_id="ü")]}),
     ],
 )  # fmt: skip
+@pytest.mark.checklist(187)
 def test_what_could_break_out_of_its_place_is_refused_by_the_name_of_its_field(field, fields):
     assert refusal(**fields).field == field
 
@@ -193,6 +217,7 @@ def test_a_refusal_of_something_huge_stays_short():
 # Envelope
 
 
+@pytest.mark.checklist(190)
 def test_bcc_is_in_the_envelope_and_nowhere_in_the_content():
     result = composed(to="ann@y.example", bcc=["Secret <hidden@z.example>"])
     assert result.recipients == ("ann@y.example", "hidden@z.example")
@@ -258,6 +283,7 @@ def test_reply_to_and_sender_name_come_where_they_are_missing():
     assert parsed["From"] == "The Shop <shop@x.example>"
 
 
+@pytest.mark.checklist(190)
 def test_reply_to_and_sender_name_of_the_mail_stand():
     parsed = message(composed(IDENTITY, from_="Ann <ann@x.example>", reply_to="ann@x.example"))
     assert parsed["Reply-To"] == "ann@x.example"
@@ -333,6 +359,7 @@ def test_text_and_html_come_back():
         ("", "7bit"),
     ],
 )
+@pytest.mark.checklist(95)
 def test_a_body_travels_in_seven_bits_and_short_lines(text, encoding):
     parsed = message(composed(text=text))
     assert parsed["Content-Transfer-Encoding"] == encoding
@@ -383,6 +410,39 @@ def test_an_attached_text_comes_back_octet_for_octet():
     parsed = message(composed(attachments=[attachment(content=content, content_type="text/csv")]))
     [part] = parsed.iter_attachments()
     assert part.get_payload(decode=True) == content
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "parameters"),
+    [
+        ("text/calendar; method=REQUEST; charset=utf-8", "text/calendar", {"method": "REQUEST", "charset": "utf-8"}),
+        ("text/calendar;method=REQUEST;", "text/calendar", {"method": "REQUEST"}),
+        ('application/x; a="b c; d"', "application/x", {"a": "b c; d"}),
+        ('application/x; a="q\\"q"', "application/x", {"a": 'q"q'}),
+        ("application/pdf; name=other.pdf", "application/pdf", {}),
+    ],
+)
+def test_an_attachment_keeps_the_parameters_of_its_type(given, kind, parameters):
+    [part] = message(composed(text="t", attachments=[attachment(content_type=given)])).iter_attachments()
+    assert part.get_content_type() == kind
+    found = {name: str(value) for name, value in part["Content-Type"].params.items()}
+    assert found == parameters
+    assert part.get_filename() == "a.bin"
+
+
+@pytest.mark.checklist(188)
+def test_an_unsubscribe_url_makes_the_headers_of_one_click():
+    url = f"https://x.example/u?id={'7' * 800}"
+    content = composed(unsubscribe_url=url).content
+    assert f"List-Unsubscribe: <{url}>\r\n".encode() in content
+    assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in content
+
+
+@pytest.mark.checklist(188)
+def test_a_sender_beyond_ascii_keeps_its_address_whole():
+    content = composed(headers={"Sender": "Jörg Müller <jm@x.example>"}).content
+    assert b" <jm@x.example>\r\n" in content
+    assert message(composed(headers={"Sender": "Jörg <jm@x.example>"}))["Sender"].address.display_name == "Jörg"
 
 
 @pytest.mark.parametrize("content_id", ["logo", "<logo@x.example>", "c" * 250, "part1.06090408.01060107@x.example"])

@@ -59,6 +59,7 @@ def test_a_subject_round_trips(value):
     assert parsed(header)["Subject"].strip() == expected
 
 
+@pytest.mark.checklist(188)
 def test_a_long_token_stays_whole():
     token = f"<https://lists.example/unsubscribe/{'x' * 300}>"
     header = text_line("List-Unsubscribe", f"<mailto:off@lists.example>, {token}")
@@ -135,6 +136,7 @@ def test_any_ascii_text_loses_nothing_but_the_folds(value):
         "O'Neil; @home",
     ],
 )
+@pytest.mark.checklist(189)
 def test_a_display_name_round_trips(name):
     header = address_line("From", [Address(name, "a@x.example")])
     check_form(header)
@@ -201,6 +203,7 @@ def test_an_id_that_is_no_dot_atom_is_written_in_hexadecimal(mail, token):
     assert id_token(mail) == token
 
 
+@pytest.mark.checklist(186)
 def test_the_message_id_is_made_from_the_mails_id():
     assert message_id_line("order-4711", "x.example") == "Message-ID: <order-4711@x.example>\r\n"
 
