@@ -79,6 +79,7 @@ class SiteQueue:
         self._session: _Session | None = None
         self._parking: Parked | None = None  # what becomes of mail that the present connection gives back
         self._fed = False  # the present connection gets nothing more
+        self._probing = False  # the site was down: one mail shows whether it is up
         self._stop = asyncio.Event()
         self._opening: asyncio.Future[_Session | Outcome] | None = None
         self.progressed_at = time.monotonic()
@@ -95,6 +96,9 @@ class SiteQueue:
     def put(self, work: Work) -> None:
         """Add work."""
         route = work.request.route
+        if self._probing and self.load:
+            self._report(work, _wait_for(route.site))
+            return
         if self._route is None or route.revision >= self._route.revision:
             self._route = route
         if not (self._waiting or self._unsent):
@@ -149,6 +153,8 @@ class SiteQueue:
         entry = await self._gate.enter(route.site, route.revision)
         if entry is None:
             return _wait_for(route.site)
+        if entry.down:
+            self._probe_with_one(route.site)
         try:
             found = await self._connect(route)
         except BaseException:
@@ -166,8 +172,15 @@ class SiteQueue:
                 await self._gate.came_up(entry)
                 return outcome
 
+    def _probe_with_one(self, site: str) -> None:
+        """The others go back, and do not wait for what may take minutes; nor are they charged if it ends with a 421."""
+        self._probing = True
+        while len(self._waiting) > 1:
+            self._report(self._waiting.pop(), _wait_for(site))
+
     def _report_all(self, outcome: Outcome) -> None:
         """One for all that waits; what is not claimed needs no claim."""
+        self._probing = False
         waiting, self._waiting = self._waiting, deque()
         for work in waiting:
             self._report(work, outcome)
@@ -189,7 +202,7 @@ class SiteQueue:
             await connection.quit()
         finally:
             reader.cancel()
-            self._session = None
+            self._session, self._probing = None, False
             self._gate.disconnected(session.entry.name)
             metrics.CONNECTIONS.dec()
 
@@ -318,7 +331,7 @@ class SiteQueue:
     async def _tell_that_it_works(self) -> None:
         session = self._session
         if session is not None and session.works and not session.told and session.failure is None:
-            session.told = True
+            session.told, self._probing = True, False
             await self._gate.came_up(session.entry)
 
     # -- what becomes of work ----------------------------------------------------------------------------

@@ -42,6 +42,13 @@ def down_until(store: OpenStore, until: datetime) -> None:
     store.run(exchange, news, [], "sender-0", now, lambda _: until - now)
 
 
+async def until_up(store: OpenStore) -> None:
+    """Wait until the store knows it, while the connection is still open."""
+    async with asyncio.timeout(1.5):
+        while known(store).state is not SiteState.UP:
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def lanes_of(*senders: Site) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
@@ -216,7 +223,7 @@ def test_a_site_that_hangs_up_on_its_first_mail_each_time_is_paused(store: OpenS
 def test_a_probe_lets_one_connection_out_and_the_site_is_up_when_it_has_taken_a_mail(
     store: OpenStore, sink: RecordingSink
 ):
-    numbers = released(store, 3)
+    numbers = released(store, 6)
     down_until(store, datetime.now(UTC))
     pause = sink.pause(".", times=1)
 
@@ -224,15 +231,17 @@ def test_a_probe_lets_one_connection_out_and_the_site_is_up_when_it_has_taken_a_
         first, second = Site(store.url, sink), Site(store.url, sink, worker="sender-2")
         other_lane = Site(store.url, sink, beside=first)
         async with lanes_of(first, second, other_lane):
-            first.put(numbers[0])
+            first.put(numbers[0], *numbers[3:5])
             await asyncio.to_thread(pause.wait)
             assert (known(store).state, known(store).prober) == (SiteState.DOWN, "sender-1")
+            first.put(numbers[5])
+            assert sorted(outcomes([first]), key=str) == [(number, WAITS) for number in numbers[3:]]
             for lane, number in ((second, numbers[1]), (other_lane, numbers[2])):
                 lane.put(number)
                 await lane.until_reported(1)
             pause.release()
-            await first.until_reported(1)
-            assert known(store).state is SiteState.UP
+            await first.until_reported(4)
+            await until_up(store)
         assert outcomes([second, other_lane]) == [(numbers[1], WAITS), (numbers[2], WAITS)]
 
     asyncio.run(scenario())
