@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, demo, mails, replace, send, settings, setup, sites, up, watch
+from cli import dead, demo, dkim, mails, replace, send, settings, setup, sites, up, watch
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -30,6 +30,7 @@ def build() -> typer.Typer:
     _mails(app)
     app.add_typer(_settings(), name="settings", rich_help_panel=_OPERATING)
     app.add_typer(_dead(), name="dead", rich_help_panel=_OPERATING)
+    app.add_typer(_dkim(), name="dkim", rich_help_panel=_OPERATING)
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
     )(watch.watch)
@@ -106,6 +107,19 @@ def _dead() -> typer.Typer:
     group = _group("Dead letters: messages that no worker could handle, kept until somebody looks.")
     group.command("list", epilog=ending("pillarbox dead list", "pillarbox dead list --json"))(dead.list_letters)
     group.command("redrive", epilog=ending("pillarbox dead redrive", "pillarbox dead redrive --only 1"))(dead.redrive)
+    return group
+
+
+def _dkim() -> typer.Typer:
+    group = _group("Keys that mail is signed with (DKIM).")
+    group.command(
+        "keygen",
+        epilog=ending(
+            "pillarbox dkim keygen shop.example --folder /etc/pillarbox",
+            "pillarbox dkim keygen shop.example --type both --selector p2026",
+            codes="0 done; 1 the file is there or can not be written; 2 wrong usage",
+        ),
+    )(dkim.keygen)
     return group
 
 

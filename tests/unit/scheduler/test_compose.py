@@ -66,6 +66,7 @@ def refusal(**fields: Any) -> Invalid:
 # Headers
 
 
+@pytest.mark.checklist(191)
 def test_the_headers_say_what_was_submitted():
     result = composed(
         from_="Shop <shop@x.example>",
@@ -84,6 +85,7 @@ def test_the_headers_say_what_was_submitted():
     assert parsed["Date"].datetime == NOW
     assert parsed["Message-ID"] == "<order-1@x.example>"
     assert parsed["MIME-Version"] == "1.0"
+    assert parsed["Received"] is None
     assert result.reverse_path == "shop@x.example"
     assert result.recipients == ("ann@y.example", "bob@z.example", "carol@z.example")
 
@@ -372,6 +374,7 @@ def test_encoded_lines_have_at_most_76_characters():
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.checklist(91)
 def test_line_ends_of_any_kind_become_crlf(ends):
     assert text_of(message(composed(text=f"one{ends}two{ends}"))) == "one\ntwo\n"
 

@@ -70,7 +70,7 @@ def test_one_bare_line_feed_among_crlfs_is_put_right():
 
 
 @pytest.mark.parametrize("body", [b"a\r\n\rb\n\r\nc\r\r\n\n", b"\r", b"\n", b"x\ry", b"\r\n\r\n\r\n"])
-@pytest.mark.checklist(93)
+@pytest.mark.checklist(91, 93)
 def test_whatever_the_line_ends_no_bare_one_goes_out(body):
     content = take(with_headers(*MINIMAL, body=body)).content
     assert content.endswith(b"\r\n")
