@@ -92,7 +92,7 @@ def _show(domain: str, made: list[MadeKey]) -> None:
     for key in made:
         typer.echo(f"\n{key.zone}")
     remark(
-        "\n[bold]2.[/bold] Give the senders the private key (mode 0600; their user has to be able to read it). "
+        "\n[bold]2.[/bold] Give the senders the private key; their user has to be able to read it, and nobody else.\n\n"
         "[bold]3.[/bold] Add to the settings, with the path that the senders see (pillarbox settings edit):"
     )
     for key in made:
