@@ -225,7 +225,7 @@ class World:
             **urls,
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",  # without, each look at the clock reads the file
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
