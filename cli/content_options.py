@@ -62,6 +62,15 @@ ReturnPathOption = Annotated[
         rich_help_panel=_CONTENT,
     ),
 ]
+UnsubscribeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unsubscribe-url",
+        metavar="URL",
+        help="An https address that ends the subscription at one click.",
+        rich_help_panel=_CONTENT,
+    ),
+]
 HoldOption = Annotated[
     timedelta | None,
     typer.Option(

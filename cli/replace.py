@@ -40,6 +40,7 @@ def replace(
     attach: option.AttachOption = None,
     header: option.HeaderOption = None,
     return_path: option.ReturnPathOption = None,
+    unsubscribe_url: option.UnsubscribeOption = None,
     hold: option.HoldOption = None,
     send_at: option.SendAtOption = None,
     give_up_after: option.GiveUpOption = None,
@@ -58,6 +59,7 @@ def replace(
     content = ContentFlags(
         sender=sender, to=to or [], cc=cc or [], bcc=bcc or [], reply_to=reply_to or [], subject=subject, text=text,
         text_file=text_file, html_file=html_file, attach=attach or [], header=header or [], return_path=return_path,
+        unsubscribe_url=unsubscribe_url,
     )  # fmt: skip
     handling = to_handling(
         hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority, notify=notify, ret=ret

@@ -34,6 +34,7 @@ class ContentFlags(msgspec.Struct, frozen=True, kw_only=True):
     attach: list[str] = []
     header: list[str] = []
     return_path: str | None = None
+    unsubscribe_url: str | None = None
 
     @property
     def given(self) -> list[str]:
@@ -85,6 +86,7 @@ def to_submission(content: ContentFlags, handling: HandlingFlags, read: Callable
         attachments=[_attachment(path, read) for path in content.attach],
         headers=parse_headers(content.header),
         return_path=content.return_path,
+        unsubscribe_url=content.unsubscribe_url,
         hold=as_duration(handling.hold),
         send_at=handling.send_at,
         give_up_after=as_duration(handling.give_up_after),

@@ -140,6 +140,6 @@ def _domain_of(value: bytes) -> str:
     text = value.decode("utf-8", "replace").replace("\r\n", "").replace("\t", " ").strip()
     try:
         authors = parse_addresses(text)
-    except ValueError:
+        return ascii_domain_of(authors[0].spec).lower() if authors else ""
+    except ValueError:  # a domain that has no A-labels too
         return ""
-    return ascii_domain_of(authors[0].spec).lower() if authors else ""

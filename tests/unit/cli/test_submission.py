@@ -31,15 +31,26 @@ def mail(**changed) -> ContentFlags:
     return ContentFlags(**{"sender": "a@x.example", "to": ["b@y.example"], "text": "Hello", **changed})
 
 
+URL = "https://x.example/u"
+
+
 def test_the_flags_are_the_fields_of_the_contract():
     submission = to_submission(
-        mail(cc=["c@y.example"], subject="Hi", header=["X-Kind: a: b"], reply_to=["r@x.example"], return_path=""),
+        mail(
+            cc=["c@y.example"],
+            subject="Hi",
+            header=["X-Kind: a: b"],
+            reply_to=["r@x.example"],
+            return_path="",
+            unsubscribe_url=URL,
+        ),
         HandlingFlags(hold=timedelta(minutes=10), batch="march", priority="urgent"),
         FILES.__getitem__,
     )
     assert (submission.from_, submission.to, submission.cc) == ("a@x.example", ["b@y.example"], ["c@y.example"])
     assert submission.headers == {"X-Kind": "a: b"}
     assert submission.return_path == ""
+    assert submission.unsubscribe_url == URL
     assert submission.hold == Duration(minutes=10)
     assert (submission.batch, submission.priority) == ("march", "urgent")
 
