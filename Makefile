@@ -52,7 +52,7 @@ soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--m
 	@$(PACKAGES) $(SERVERS_FOR_SOAKS)
 	@$(BIN)/python -m soak $(ARGS)
 
-repeat: $(READY) ## repeat the end-to-end tests, to find one that is not steady (ROUNDS=20)
+repeat: $(READY) ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
 	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
 	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py --timeout 0

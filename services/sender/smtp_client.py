@@ -374,6 +374,7 @@ def _stuffed(content: bytes) -> bytes:
     last = content.rfind(b".") + 1
     if content.find(b"\n.", 0, last) >= 0:
         content = content.replace(b"\n.", b"\n..")
+        last = len(content)
     if content.find(b"\r.", 0, last) >= 0:
         content = content.replace(b"\r.", b"\r..")
     if content.startswith(b"."):

@@ -167,6 +167,8 @@ def test_of_several_authors_none_is_lost_to_the_sender_name():
         (with_headers("From: a@x.example", "Cc: <b@y.example> junk"), "Cc", "no e-mail address"),
         (with_headers("From: a@x.example", "Bcc: \0"), "content", "NUL"),
         (with_headers("From: a@x.example", body=b"x\0y"), "content", "NUL"),
+        pytest.param(with_headers("From: a@x.example", body=b"x\r\n\0.\r\ny"), "content", "NUL",
+                     marks=pytest.mark.checklist(92)),
         (with_headers("From: a@x.example", "X: " + "y" * 996), "content", "a word of over 998"),
         pytest.param(with_headers(*["Received: by x"] * 100, "From: a@x.example"), "Received", "5.4.6",
                      marks=pytest.mark.checklist(192)),

@@ -96,6 +96,14 @@ def test_no_address_breaks_out_of_the_brackets(local, domain):
         return
     assert path.isprintable()
     assert len(path.encode()) <= MAX_PATH
+    # RFC 5321 section 4.5.3.1.4: 512 octets, and what each extension adds to them.
+    announced = announce(
+        mail(1, path, reverse_path=path, content=b"x" * 10_000_000, eight_bit=True, smtputf8=True), EVERYTHING
+    )
+    assert isinstance(announced, Commands)
+    assert all(
+        len(command.encode()) <= 512 for command in [announced.mail, *(rcpt for _, rcpt in announced.recipients)]
+    )
     unquoted = path if not path.startswith('"') else path[path.rindex('"') :]
     assert not set(unquoted) & set("<> ")
 

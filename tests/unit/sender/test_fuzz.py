@@ -1,6 +1,6 @@
 """The whole client, from the greeting to QUIT, against servers that talk nonsense; an oracle says who is right.
 
-`FUZZ=100` in the environment does a hundred times as many rounds; `make soak` does.
+`FUZZ=100` in the environment does a hundred times as many rounds; `make repeat` does.
 """
 
 import os

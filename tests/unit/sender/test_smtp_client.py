@@ -1,9 +1,13 @@
 """Transactions, as transcripts."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.sender.extensions import Extensions
-from services.sender.reply_parser import ReplyParser
+from services.sender.reply_parser import MAX_LINE, MAX_REPLY, ReplyParser
 from services.sender.smtp_client import BLOCK, SmtpClient
 from shared.outcomes import Deferred, Delivered
 from shared.settings import Timeouts
@@ -365,7 +369,7 @@ def test_a_failed_rset_does_not_harm_the_next_mail(reply):
 # -- the end of the connection, at any time
 
 
-@pytest.mark.checklist(46, 47, 48, 49, 66, 72, 73, 74, 75, 89, 104)
+@pytest.mark.checklist(44, 46, 47, 48, 49, 52, 66, 72, 73, 74, 75, 89, 104)
 @pytest.mark.parametrize(
     ("transcript", "expected"),
     [
@@ -387,6 +391,9 @@ def test_a_failed_rset_does_not_harm_the_next_mail(reply):
         (f"{ENVELOPE}S: nonsense", "deferred 451 4.5.0"),
         (f"{ENVELOPE}S: 250 ok\nS: 850 NONSENSE", "deferred 451 4.5.0"),
         (f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: nonsense", "deferred 451 4.5.0 in doubt"),
+        (f"{ENVELOPE}S: 550 {'x' * MAX_LINE}", "deferred 451 4.5.0"),  # no verdict, however it begins
+        (f"{ENVELOPE}" + "S: 550-on and on\n" * (MAX_REPLY // 12), "deferred 451 4.5.0"),
+        (f"{ENVELOPE}S: 550-no\nS: 551 no", "deferred 451 4.5.0"),
         (f"{ENVELOPE}S: 354 go", "deferred 451 4.5.0"),
         (f"{ENVELOPE}S: 250 ok\nS: 354 go", "deferred 451 4.5.0"),
         (f"{ENVELOPE}{GO}{CONTENT_LINES}\nS: 354 go", "deferred 451 4.5.0 in doubt"),
@@ -535,6 +542,10 @@ def test_quit_waits_for_rset():
         (b"a\n.\nb\r\n", b"a\n..\nb\r\n.\r\n"),
         (b"a\r\n.\nb\r\n", b"a\r\n..\nb\r\n.\r\n"),
         (b"a\r\n.\rb\r\n", b"a\r\n..\rb\r\n.\r\n"),
+        (b"a\n.\rb\r\n", b"a\n..\rb\r\n.\r\n"),
+        (b"a\r.\rb\r\n", b"a\r..\rb\r\n.\r\n"),
+        (b"a\r.\nb\r\n", b"a\r..\nb\r\n.\r\n"),
+        (b"a\r.\r\nb\r\n", b"a\r..\r\nb\r\n.\r\n"),
     ],
 )
 def test_content_on_the_wire(content, wire):
@@ -543,6 +554,35 @@ def test_content_on_the_wire(content, wire):
     play(machine, f"{ENVELOPE}")
     machine.feed(b"250 ok\r\n250 ok\r\n354 go\r\n", 0)
     assert said(machine) == wire
+
+
+@pytest.mark.checklist(90, 92, 94)
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\r\n.\r\n"]), max_size=30).map(b"".join))
+def test_no_content_ends_itself_for_any_reading_of_line_ends(content):
+    machine = client()
+    machine.submit([mail(1, content=content)])
+    said(machine)
+    machine.feed(b"250 ok\r\n250 ok\r\n354 go\r\n", 0)
+    wire = said(machine)
+    assert wire.endswith(b".\r\n")
+    data = b"\n" + wire.removesuffix(b".\r\n")
+    assert data == b"\n" or data.endswith(b"\r\n")
+    assert not re.search(rb"[\r\n]\.[\r\n]", data)
+
+
+@pytest.mark.checklist(99)
+def test_the_commands_that_end_a_group_stand_at_its_end():
+    machine = client()
+    machine.submit([mail(1), mail(2)])
+    groups = [said(machine)]
+    for replies in ("250 ok\r\n250 ok\r\n354 go", "250 taken\r\n250 ok\r\n250 ok\r\n354 go", "250 taken"):
+        machine.feed(f"{replies}\r\n".encode(), 0)
+        groups.append(said(machine))
+        machine.quit()
+    last = [group.split(b"\r\n")[-2] for group in groups]
+    assert last == [b"DATA", b"DATA", b".", b"QUIT"]
+    for group in groups:
+        assert not re.search(rb"^(DATA|QUIT)\r\n.", group, re.MULTILINE)
 
 
 @pytest.mark.parametrize("size", [BLOCK - 2, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 17])
