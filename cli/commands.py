@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, demo, dkim, mails, replace, send, settings, setup, sites, up, watch
+from cli import dead, demo, dkim, doctor, mails, replace, send, settings, setup, sites, up, watch
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -34,6 +34,15 @@ def build() -> typer.Typer:
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
     )(watch.watch)
+    app.command(
+        "doctor",
+        rich_help_panel=_OPERATING,
+        epilog=ending(
+            "pillarbox doctor example.org",
+            "pillarbox doctor example.org --to mx.example.net --egress 192.0.2.1 --json",
+            codes="0 nothing failed; 1 a check failed; 2 wrong usage",
+        ),
+    )(doctor.doctor)
     app.command("sites", rich_help_panel=_OPERATING, epilog=ending("pillarbox sites", "pillarbox sites --json"))(
         sites.list_sites
     )

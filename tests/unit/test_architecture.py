@@ -73,6 +73,11 @@ def test_services_do_not_import_the_command_line():
     assert {path for path in files_that_import("cli") if path.startswith("services/")} == set()
 
 
+def test_of_the_command_line_only_the_doctor_looks_with_the_services_eyes():
+    users = {path for path in files_that_import("services") if path.startswith("cli/")}
+    assert {path for path in users if not path.startswith("cli/doctor")} == set()
+
+
 def test_only_the_broker_imports_pika():
     strangers = {path for path in files_that_import("pika") if not path.startswith("shared/broker/")}
     assert strangers == set()

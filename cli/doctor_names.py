@@ -1,0 +1,214 @@
+"""Names and addresses: DNS, egress addresses and their reverse DNS, the HELO name, SPF, DMARC, the DKIM keys."""
+
+import asyncio
+import ipaddress
+import os
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from cli.doctor_rows import Row, failed, ok, skipped, warning
+from cli.spf import SpfResult, check_spf
+from shared.dkim_key import SigningKey, UnfitKey, parse_key, record_name, zone_line
+from shared.dns_questions import Ask, Temporary
+from shared.host_names import address_literal
+from shared.reverse_dns import Confirmed, Finding, Unconfirmed, Unknown, confirm, leads_to
+from shared.settings import DkimKey, KeyReference, Settings
+
+_NAME_SERVERS = "name another name server in dns.servers, or look after the one there is"
+
+
+async def dns_row(settings: Settings, ask: Ask) -> Row:
+    """Whether the name servers answer: the root zone has name servers, whoever is asked."""
+    asked = ", ".join(settings.dns.servers) or "the system's name servers"
+    try:
+        await ask(".", "NS")
+    except Temporary as error:
+        if "REFUSED" in str(error):  # it is there, and serves its own zones alone
+            return warning("DNS", f"{asked}: answer, but not for the whole of DNS", _NAME_SERVERS)
+        return failed("DNS", f"{asked}: {error}", _NAME_SERVERS)
+    return ok("DNS", f"{asked}: answer")
+
+
+async def egress_rows(settings: Settings, addresses: Sequence[str], named: bool, ask: Ask) -> list[Row]:
+    """Each egress address, its name in reverse DNS, and what is said in EHLO from there."""
+    if not addresses:
+        return [failed("egress", "there is no way out of this machine", "give it a route to the network")]
+    rows = []
+    for address, finding in zip(addresses, await asyncio.gather(*(confirm(a, ask) for a in addresses)), strict=True):
+        rows += [reverse_row(address, finding, settings, named), await helo_row(address, finding, settings, ask)]
+    return rows
+
+
+def reverse_row(address: str, finding: Finding, settings: Settings, named: bool) -> Row:
+    """The judgement on forward-confirmed reverse DNS; behind a relay it is the relay's that counts.
+
+    `named`: the operator says that this is the address which the world sees.
+    """
+    check = f"reverse DNS of {address}"
+    match finding:
+        case Confirmed(name):
+            return ok(check, f"{name}, and it leads back")
+        case Unknown(why):
+            return failed(check, f"not to be found out now: {why}", _NAME_SERVERS)
+        case Unconfirmed(_, why) if not named and ipaddress.ip_address(address).is_private:
+            words = "the address is a private one: the world sees another (NAT)"
+            return skipped(check, f"{words}; {why}", "name the address that the world sees: --egress ADDRESS")
+        case Unconfirmed(_, why):
+            advice = "ask who gave you the address for a PTR record, and give its name this address"
+            return (failed if settings.delivery.mode == "direct" else warning)(check, why, advice)
+
+
+async def helo_row(address: str, finding: Finding, settings: Settings, ask: Ask) -> Row:
+    """The judgement on what the senders say in EHLO from this address."""
+    check, identity = f"HELO from {address}", settings.identity
+    if identity.helo_name == "auto":
+        if isinstance(finding, Confirmed):
+            return ok(check, f"{finding.name}, found by reverse DNS")
+        said = identity.helo_fallback or address_literal(address)
+        advice = f"set identity.helo_name to a name that leads to {address}"
+        return warning(check, f"auto found no name ({finding.why}): senders say {said}", advice)
+    if identity.helo_name.startswith("["):
+        return warning(check, identity.helo_name, "some receivers refuse an address: set identity.helo_name to a name")
+    try:
+        leads = await leads_to(identity.helo_name, address, ask)
+    except Temporary as error:
+        return failed(check, f"{identity.helo_name}: {error}", _NAME_SERVERS)
+    if leads:
+        return ok(check, f"{identity.helo_name}, as set, and it leads here")
+    advice = f"give {identity.helo_name} an A or AAAA record with the address that the world sees"
+    return warning(check, f"{identity.helo_name}, as set, does not lead to {address}", advice)
+
+
+async def spf_rows(domain: str, addresses: Sequence[str], helo: str, ask: Ask) -> list[Row]:
+    """Whether the domain's SPF record lets each address send."""
+    if not addresses:
+        why = "which addresses go out is not known: behind a relay they are the relay's"
+        return [skipped("SPF", why, "name them: --egress ADDRESS")]
+    sender = f"postmaster@{domain}"
+    results = await asyncio.gather(*(check_spf(address, sender, helo, ask) for address in addresses))
+    return [spf_row(domain, address, result) for address, result in zip(addresses, results, strict=True)]
+
+
+def spf_row(domain: str, address: str, found: SpfResult) -> Row:
+    """The judgement on one result."""
+    check, words = f"SPF of {domain} for {address}", f"{found.result}: {found.why}"
+    mechanism = f"ip{'6' if ':' in address else '4'}:{address}"
+    match found.result:
+        case "pass":
+            return ok(check, words)
+        case "none":
+            return failed(check, words, f'publish: {domain}. IN TXT "v=spf1 {mechanism} -all"')
+        case "temperror":
+            return failed(check, words, _NAME_SERVERS)
+        case "permerror":
+            return failed(check, words, f"mend the record of {domain}; receivers ignore it")
+        case _:
+            return failed(check, words, f"add {mechanism} to the record of {domain}")
+
+
+async def dmarc_row(domain: str, ask: Ask) -> Row:
+    """The DMARC record of the domain, or the nearest one above it (RFC 7489 section 6.6.3)."""
+    name = domain
+    found: list[str] = []
+    try:
+        while "." in name and not found:
+            found = [text for text in await ask(f"_dmarc.{name}", "TXT") if text.startswith("v=DMARC1")]
+            name = name if found else name.partition(".")[2]
+    except Temporary as error:
+        return failed(f"DMARC of {domain}", str(error), _NAME_SERVERS)
+    return dmarc_judged(domain, name, found)
+
+
+def dmarc_judged(domain: str, name: str, found: Sequence[str]) -> Row:
+    """The judgement on the records found at `name`."""
+    check = f"DMARC of {domain}"
+    if not found:
+        record = f'_dmarc.{domain}. IN TXT "v=DMARC1; p=none; rua=mailto:postmaster@{domain}"'
+        return failed(check, "no record; large receivers ask for one", f"publish: {record}")
+    tags = _tags(found[0])
+    policy = (tags.get("sp") if name != domain else None) or tags.get("p", "")
+    if len(found) > 1 or policy not in ("none", "quarantine", "reject"):
+        return failed(
+            check, f"{'; '.join(found)} at _dmarc.{name}", "publish one record, with p=none, quarantine or reject"
+        )
+    return ok(check, f"p={policy}, at _dmarc.{name}")
+
+
+def alignment_row(domain: str, spf: Collection[Row], dkim_domain: str | None, dkim: Collection[Row]) -> Row:
+    """Whether what is authenticated is the domain in From: SPF with a reverse-path there, or DKIM (RFC 7489 3.1)."""
+    check = f"DMARC alignment of {domain}"
+    by = []
+    if spf and all(row.result == "ok" for row in spf):
+        by.append("SPF, for mail whose reverse-path is in the domain")
+    if dkim_domain and dkim and all(row.result == "ok" for row in dkim):
+        strict = "" if dkim_domain == domain else ", unless the record has adkim=s"
+        by.append(f"DKIM, with d={dkim_domain}{strict}")
+    if by:
+        return ok(check, " and ".join(by))
+    if not spf or all(row.result == "skipped" for row in spf):
+        return skipped(check, "SPF could not be checked, and no DKIM key is in order")
+    return failed(
+        check, "neither SPF nor DKIM vouches for the domain", "mend the rows above: one of the two has to pass"
+    )
+
+
+def keys_of(domain: str, settings: Settings) -> tuple[str | None, tuple[DkimKey, ...]]:
+    """The domain whose keys sign for this one: itself, or the nearest above it that has an entry."""
+    name = domain
+    while name and name not in settings.dkim:
+        name = name.partition(".")[2]
+    return (name, settings.dkim[name]) if name else (None, ())
+
+
+async def dkim_rows(domain: str, settings: Settings, ask: Ask) -> list[Row]:
+    """Each key that signs the domain's mail, against what DNS has of it."""
+    signer, keys = keys_of(domain, settings)
+    if signer is None or not keys:
+        advice = "make a key with `pillarbox dkim keygen` and set it: large receivers ask for a signature"
+        return [warning(f"DKIM of {domain}", "no key is set: its mail is not signed", advice)]
+    return [await _dkim_row(signer, key, ask) for key in keys]
+
+
+async def _dkim_row(domain: str, key: DkimKey, ask: Ask) -> Row:
+    name = record_name(domain, key.selector)
+    try:
+        private = await asyncio.to_thread(_read, key.key)
+    except (OSError, KeyError, UnfitKey) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return failed(f"DKIM {name}", f"the private key can not be read here: {why}", "put it where the settings say")
+    try:
+        return dkim_judged(domain, key.selector, private, await ask(name, "TXT"))
+    except Temporary as error:
+        return failed(f"DKIM {name}", str(error), _NAME_SERVERS)
+
+
+def dkim_judged(domain: str, selector: str, private: SigningKey, found: Sequence[str]) -> Row:
+    """The judgement on the records found under a selector."""
+    check = f"DKIM {record_name(domain, selector)}"
+    publish = f"publish: {zone_line(domain, selector, private.record())}"
+    if not found:
+        return failed(check, "no record in DNS", publish)
+    if len(found) > 1:
+        return failed(check, f"{len(found)} records in DNS; takes one", publish)
+    theirs, ours = _tags(found[0]), _tags(private.record())
+    if not theirs.get("p"):
+        return failed(check, "the key is revoked, or the record has none", publish)
+    if (theirs.get("k", "rsa"), theirs["p"]) != (ours["k"], ours["p"]):
+        return failed(check, "DNS has another key than the one that signs", publish)
+    if "y" in theirs.get("t", "").split(":"):
+        return warning(check, "the record says that the domain is testing (t=y)", "take t=y out of the record")
+    return ok(check, f"{private.algorithm}, the same in DNS")
+
+
+def _read(reference: KeyReference) -> SigningKey:
+    """Raises OSError, KeyError or UnfitKey."""
+    if reference.env is not None:
+        return parse_key(os.environ[reference.env].encode("utf-8", "surrogateescape"))
+    return parse_key(Path(reference.file or "").read_bytes())
+
+
+def _tags(record: str) -> dict[str, str]:
+    """`v=DMARC1; p=none` as a dictionary; white space within values is no part of them (RFC 6376 section 3.2)."""
+    pairs = (part.partition("=") for part in record.split(";") if "=" in part)
+    return {name.strip(): re.sub(r"\s", "", value) for name, _, value in pairs}

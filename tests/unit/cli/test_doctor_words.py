@@ -1,0 +1,196 @@
+"""What `pillarbox doctor` makes of what it finds."""
+
+import asyncio
+
+import pytest
+
+from cli.doctor import clock_row
+from cli.doctor_names import alignment_row, dkim_judged, dmarc_judged, helo_row, keys_of, reverse_row, spf_row
+from cli.doctor_rows import Result, failed, ok, skipped
+from cli.doctor_ways import Seen, auth_row, certificate_row, greeting_judged, tls_rows
+from cli.spf import SpfResult
+from services.sender.channel import Channel
+from services.sender.login import Login
+from services.sender.tls import TlsPolicy
+from shared.contracts import Credentials, SecretReference, TlsMode
+from shared.dkim_key import new_key
+from shared.reverse_dns import Confirmed, Unconfirmed, Unknown
+from shared.settings import parse_settings
+from shared.smtp_reply import own_verdict
+
+DIRECT, RELAY = parse_settings({"delivery": {"mode": "direct"}}), parse_settings({})
+PUBLIC, PRIVATE = "8.8.8.8", "10.0.0.1"
+NO_PTR = Unconfirmed("permerror", "no name in reverse DNS")
+
+
+@pytest.mark.parametrize(
+    ("address", "finding", "settings", "named", "expected"),
+    [
+        (PUBLIC, Confirmed("mx.example"), DIRECT, False, Result.OK),
+        (PUBLIC, NO_PTR, DIRECT, False, Result.FAILED),
+        (PUBLIC, NO_PTR, RELAY, False, Result.WARNING),  # the relay's counts
+        (PRIVATE, NO_PTR, DIRECT, False, Result.SKIPPED),
+        (PRIVATE, NO_PTR, DIRECT, True, Result.FAILED),
+        (PUBLIC, Unknown("SERVFAIL"), RELAY, False, Result.FAILED),
+    ],
+)
+def test_reverse_dns(address, finding, settings, named, expected):
+    assert reverse_row(address, finding, settings, named).result == expected
+
+
+@pytest.mark.parametrize(
+    ("identity", "finding", "expected", "says"),
+    [
+        ({}, Confirmed("mx.example"), Result.OK, "mx.example"),
+        ({}, NO_PTR, Result.WARNING, "no name in reverse DNS): senders say [8.8.8.8]"),
+        ({"helo_fallback": "robot.example"}, NO_PTR, Result.WARNING, "senders say robot.example"),
+        ({"helo_name": "here.example"}, NO_PTR, Result.OK, "it leads here"),
+        ({"helo_name": "else.example"}, NO_PTR, Result.WARNING, "does not lead to 8.8.8.8"),
+        ({"helo_name": "[192.0.2.1]"}, NO_PTR, Result.WARNING, "[192.0.2.1]"),
+    ],
+)
+def test_the_helo_name(identity, finding, expected, says):
+    async def ask(name, kind):
+        return {"here.example": ["8.8.8.8"]}.get(name, [])
+
+    row = asyncio.run(helo_row(PUBLIC, finding, parse_settings({"identity": identity}), ask))
+    assert (row.result, says in row.found) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected", "advice"),
+    [
+        ("pass", Result.OK, ""),
+        ("none", Result.FAILED, "v=spf1 ip4:192.0.2.1 -all"),
+        ("fail", Result.FAILED, "add ip4:192.0.2.1"),
+        ("softfail", Result.FAILED, "add ip4:192.0.2.1"),
+        ("neutral", Result.FAILED, "add ip4:192.0.2.1"),
+        ("permerror", Result.FAILED, "mend the record"),
+        ("temperror", Result.FAILED, "name server"),
+    ],
+)
+def test_spf(result, expected, advice):
+    row = spf_row("a.example", "192.0.2.1", SpfResult(result, "because"))
+    assert (row.result, advice in row.advice) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "records", "expected"),
+    [
+        ("a.example", [], Result.FAILED),
+        ("a.example", ["v=DMARC1; p=none"], Result.OK),
+        ("a.example", ["v=DMARC1;p=reject; rua=mailto:x@a.example"], Result.OK),
+        ("a.example", ["v=DMARC1; p=sometimes"], Result.FAILED),
+        ("a.example", ["v=DMARC1; p=none", "v=DMARC1; p=none"], Result.FAILED),
+        ("example", ["v=DMARC1; p=none; sp=reject"], Result.OK),
+    ],
+)
+def test_dmarc(name, records, expected):
+    assert dmarc_judged("a.example", name, records).result == expected
+
+
+GOOD, BAD, OPEN = ok("x", ""), failed("x", "", ""), skipped("x", "")
+
+
+@pytest.mark.parametrize(
+    ("spf", "signer", "dkim", "expected"),
+    [
+        ([GOOD], None, [BAD], Result.OK),
+        ([BAD], "a.example", [GOOD], Result.OK),
+        ([BAD], "a.example", [GOOD, BAD], Result.FAILED),
+        ([OPEN], None, [], Result.SKIPPED),
+        ([GOOD, BAD], None, [], Result.FAILED),  # from one of the addresses it does not pass
+    ],
+)
+def test_alignment(spf, signer, dkim, expected):
+    assert alignment_row("a.example", spf, signer, dkim).result == expected
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+def test_the_key_in_dns_is_compared_to_the_one_that_signs(kind):
+    key, other = new_key(kind), new_key("ed25519")
+    record = key.record()
+
+    def judge(*found):
+        return dkim_judged("a.example", "s1", key, found).result
+
+    assert judge(record) == Result.OK
+    assert judge(record.replace("p=", "p= ").replace(";", " ; ")) == Result.OK
+    assert judge(f"{record}; t=s:y") == Result.WARNING
+    assert judge() == judge(other.record()) == judge("v=DKIM1; p=") == judge(record, record) == Result.FAILED
+    assert record[-20:] in dkim_judged("a.example", "s1", key, []).advice.replace('" "', "")
+
+
+def test_a_domain_is_signed_by_the_nearest_above_it_that_has_keys():
+    settings = parse_settings({"dkim": {"a.example": [{"selector": "s", "key": {"file": "/k"}}], "no.a.example": []}})
+    assert keys_of("sub.a.example", settings)[0] == "a.example"
+    assert keys_of("no.a.example", settings) == ("no.a.example", ())
+    assert keys_of("b.example", settings) == (None, ())
+
+
+SECURED = Seen(name="mx", starttls=True, channel=Channel("TLSv1.3", "AES", "valid"), days_left=90)
+
+
+def seen(certificate="valid", days_left=90, **fields):
+    return Seen(name="mx", channel=Channel("TLSv1.3", "AES", certificate), days_left=days_left, **fields)
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown", "expected"),
+    [
+        (TlsMode.NONE, SECURED, [Result.WARNING]),
+        (TlsMode.ENABLE, Seen(name="mx"), [Result.WARNING]),
+        (TlsMode.REQUIRE, Seen(name="mx"), [Result.FAILED]),
+        (TlsMode.REQUIRE, Seen(name="mx", starttls=True, trouble="no"), [Result.FAILED]),
+        (TlsMode.REQUIRE, SECURED, [Result.OK, Result.OK]),
+    ],
+)
+def test_tls(mode, shown, expected):
+    assert [row.result for row in tls_rows(TlsPolicy(mode, True), shown)] == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "verify", "expected"),
+    [
+        (seen(), True, Result.OK),
+        (seen(days_left=13), True, Result.WARNING),
+        (seen("not valid: it has expired", -1), True, Result.FAILED),
+        (seen("not valid: it is not for mx"), False, Result.WARNING),
+    ],
+)
+def test_certificates(shown, verify, expected):
+    assert certificate_row(TlsPolicy(TlsMode.REQUIRE, verify), shown).result == expected
+
+
+CREDENTIALS = Credentials(user="robot", password=SecretReference(env="P"))
+LOGIN = Login(b"robot", b"hunter2", allow_plaintext=False)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "login", "shown", "expected"),
+    [
+        (None, None, SECURED, Result.SKIPPED),
+        (CREDENTIALS, own_verdict(451, "4.7.0", "it is not set"), SECURED, Result.FAILED),
+        (CREDENTIALS, LOGIN, seen(mechanisms=frozenset({"PLAIN"})), Result.OK),
+        (CREDENTIALS, LOGIN, seen(), Result.FAILED),
+        (CREDENTIALS, LOGIN, Seen(name="mx", mechanisms=frozenset({"PLAIN"})), Result.FAILED),  # in plaintext
+    ],
+)
+def test_signing_in(credentials, login, shown, expected):
+    row = auth_row(credentials, login, shown)
+    assert row.result == expected
+    assert "hunter2" not in repr(row)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "expected"), [("220 mx", Result.OK), ("554 no", Result.FAILED), ("", Result.FAILED)]
+)
+def test_greetings(greeting, expected):
+    assert greeting_judged("port 25", greeting).result == expected
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "expected"), [(0.5, Result.OK), (-1.9, Result.OK), (3, Result.FAILED), (-9, Result.FAILED)]
+)
+def test_clocks(ahead_s, expected):
+    assert clock_row("it", ahead_s).result == expected
