@@ -69,6 +69,17 @@ def test_one_bare_line_feed_among_crlfs_is_put_right():
     assert take(smuggled).content == RECEIVED + FULL + b"\r\n.\r\nMAIL FROM:<evil@z.example>\r\n"
 
 
+@pytest.mark.parametrize(
+    "sequence",
+    [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r.\n", b"\n.\r"],
+)
+@pytest.mark.checklist(92)
+def test_what_could_end_the_data_early_for_somebody_becomes_a_line_like_others(sequence):
+    content = take(with_headers(*MINIMAL, body=b"text" + sequence + b"MAIL FROM:<evil@z.example>\r\n")).content
+    assert content == RECEIVED + with_headers(*MINIMAL, body=b"text\r\n.\r\nMAIL FROM:<evil@z.example>\r\n")
+    assert refusal(with_headers(*MINIMAL, body=b"text\r\n\0.\r\n")).field == "content"
+
+
 @pytest.mark.parametrize("body", [b"a\r\n\rb\n\r\nc\r\r\n\n", b"\r", b"\n", b"x\ry", b"\r\n\r\n\r\n"])
 @pytest.mark.checklist(91, 93)
 def test_whatever_the_line_ends_no_bare_one_goes_out(body):
