@@ -73,6 +73,11 @@ class Connection:
         return self._client.full
 
     @property
+    def broke_off(self) -> bool:
+        """Whether the session is over, and not because we had come to its end."""
+        return self._client.broke_off
+
+    @property
     def end_reply(self) -> Reply:
         """Why the session is over."""
         return self._client.end_reply

@@ -210,7 +210,7 @@ class SiteQueue:
         """Tell what the connection has shown of its site."""
         connection, entry = session.connection, session.entry
         # Receivers hang up on who names many addresses that they do not know; those behind go over the next connection.
-        in_vain = connection.closed and not session.settled and (self._again or not session.told)
+        in_vain = connection.broke_off and not session.settled and (self._again or not session.told)
         if session.failure is not None or (in_vain and not self._stopping):
             reply = session.failure or connection.end_reply
             await self._gate.went_down(entry, reply, connection.host, datetime.now(UTC))

@@ -62,6 +62,11 @@ class SmtpClient:
         """Whether no more mails are taken: the session is over, or comes to its end."""
         return self._stopping or self.closed
 
+    @property
+    def broke_off(self) -> bool:
+        """Whether the session is over, and not because we had come to its end."""
+        return self.closed and not self._stopping
+
     def submit(self, mails: Iterable[OutgoingMail]) -> None:
         """Queue mails behind those in flight. Over a closed session they come back as results at once."""
         self.mails.waiting.extend(mails)

@@ -156,3 +156,24 @@ def test_a_connection_that_the_server_closed_while_it_was_idle_is_not_used(store
         assert site.reports.told == [(numbers[0], "deferred"), (numbers[1], "delivered")]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.checklist(76, 117)
+def test_a_server_that_takes_two_mails_a_session_gets_all_over_several_though_it_defers_the_first(
+    store: OpenStore, sink: RecordingSink
+):
+    sink.answer("EHLO", "*", "250-sink.example\r\n250-PIPELINING\r\n250 LIMITS MAILMAX=2")
+    sink.answer("RCPT", "*", "450 4.2.0 later", times=2)
+    numbers = released(store, 6)
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=20)
+        site.put(*numbers)
+        async with site.running():
+            await site.until_reported(6)
+        assert sorted(site.reports.told) == [
+            (number, "deferred" if number in numbers[:2] else "delivered") for number in numbers
+        ]
+
+    asyncio.run(scenario())
+    assert len(sink.connections) == 3

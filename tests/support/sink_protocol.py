@@ -172,11 +172,12 @@ class _Hooks:
     async def handle_EHLO(  # noqa: N802
         self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
-        refusal = await self._protocol.decide("EHLO", [])
-        if refusal is not None:
-            return [refusal]
+        answer = await self._protocol.decide("EHLO", [])
+        if answer is None or answer.startswith("250"):
+            session.host_name = self._protocol.connection.helo = hostname
+        if answer is not None:
+            return [answer]
         options = self._protocol.options
-        session.host_name = self._protocol.connection.helo = hostname
         offers = [line for line in responses if options.users or not line.startswith("250-AUTH")]
         return [offers[0], *(["250-PIPELINING"] if options.pipelining else []), *offers[1:]]
 
