@@ -41,7 +41,7 @@ def take_finished(body: bytes, headers: Mapping[str, Any], mail: str, identity: 
     fields, rest = _split(shorten(_with_crlf(body)))
     check_single(field.name for field in fields if field.name != "from")
     for field in fields:
-        check_octets(field.name.title(), field.raw)
+        check_octets(field.name, field.raw)
     authors = _from(fields)
     reverse_path, recipients = _envelope(fields, headers)
     if sum(field.name == "received" for field in fields) >= _LOOP:

@@ -23,7 +23,7 @@ ADDRESS_HEADERS = frozenset(
      "return-receipt-to")
 )  # fmt: skip
 # What some reader takes for the end of a line. Of other octets a finished message has its own account.
-_LINE_ENDS = re.compile("[\x00\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_LINE_ENDS = re.compile(b"[\x00\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")  # the latter in UTF-8
 _MAX_URL = 900  # octets: with the header's name it fits in one line
 _URL = re.compile(r"[!#-;=?-Z\\\]_a-z~\[]+")  # RFC 3986 and no more; no blanks, no <> that would end it
 
@@ -39,9 +39,9 @@ def check_single(names: Iterable[str]) -> None:
 
 def check_octets(name: str, raw: bytes) -> None:
     """Raises Invalid where a header has what some reader takes for the end of a line."""
-    text = raw.decode("utf-8", "replace")
-    if found := _LINE_ENDS.search(text):
-        raise Invalid(name, f"has the control character U+{ord(found.group()):04X}; takes one line of text, or folds")
+    if found := _LINE_ENDS.search(raw):
+        number = ord(found.group().decode())
+        raise Invalid(name.title(), f"has the control character U+{number:04X}; takes one line of text, or folds")
 
 
 def check_encodable(name: str, value: str) -> None:
