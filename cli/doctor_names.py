@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cli.doctor_rows import Row, failed, ok, skipped, warning
 from cli.spf import SpfResult, check_spf
+from services.sender.signing import configured
 from shared.dkim_key import SigningKey, UnfitKey, parse_key, record_name, zone_line
 from shared.dns_questions import Ask, Temporary
 from shared.host_names import address_literal
@@ -155,9 +156,7 @@ def alignment_row(domain: str, spf: Collection[Row], dkim_domain: str | None, dk
 
 def keys_of(domain: str, settings: Settings) -> tuple[str | None, tuple[DkimKey, ...]]:
     """The domain whose keys sign for this one: itself, or the nearest above it that has an entry."""
-    name = domain
-    while name and name not in settings.dkim:
-        name = name.partition(".")[2]
+    name = configured(domain, settings.dkim)
     return (name, settings.dkim[name]) if name else (None, ())
 
 

@@ -1,6 +1,7 @@
 """Which addresses of a host the sender tries, over real sockets, and what it calls the host there."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -68,6 +69,15 @@ def test_as_many_addresses_are_tried_as_the_setting_says(most, reached):
     asyncio.run(scenario())
 
 
+def ipv6_loopback() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not ipv6_loopback(), reason="this machine has no IPv6 at all")
 @pytest.mark.checklist(13)
 @pytest.mark.parametrize("refuses", ["MAIL", "RCPT"])
 def test_a_host_that_refuses_over_ipv4_on_policy_gets_the_next_mail_over_ipv6(refuses):
