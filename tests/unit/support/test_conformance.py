@@ -32,6 +32,10 @@ def test_the_page_is_up_to_date():
     )
 
 
+def test_no_sentence_of_what_is_built_is_missing():
+    assert missing(read_checklist(), covering()) == []
+
+
 def test_every_sentence_stands_in_a_section_and_the_numbers_have_no_gap():
     checklist = read_checklist()
     assert list(checklist.sentences) == list(range(1, len(checklist.sentences) + 1))
