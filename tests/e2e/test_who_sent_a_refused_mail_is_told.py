@@ -40,6 +40,7 @@ def test_the_report_arrives_and_names_who_refused_whom(pipeline: Pipeline, inbox
     assert "Subject: an offer" in str(report.message.get_payload(2))
 
     story = pipeline.control("show", id=mail)["mail"]
+    pipeline.wait_for_event("delivered", story["reports"][0])
     told = pipeline.control("show", id=story["reports"][0])["mail"]
     assert (told["about"], told["sender"], told["recipients"][0]["state"]) == (mail, "", "delivered")
 
