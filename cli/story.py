@@ -46,6 +46,8 @@ def recipient_lines(state: RecipientState, zone: tzinfo | None = None) -> list[s
     said = ": ".join(
         part for part in (_at(state.host, state.worker), _reply(state.code, state.enhanced, state.reply)) if part
     )
+    if state.bounce_class:
+        said += f"  ({state.bounce_class})"
     doubt = (
         ["  in doubt: the connection broke after the mail was sent; it may have been accepted"]
         if state.in_doubt
@@ -62,6 +64,7 @@ def step_line(step: Step, zone: tzinfo | None = None) -> str:
         f"by {step.worker}" if step.worker else "",
         f"at {step.host}" if step.host else "",
         _reply(step.code, step.enhanced, step.reply),
+        f"class {step.bounce_class}" if step.bounce_class else "",
         f"next try {show_time(step.next_try, zone)}" if step.next_try is not None else "",
         step.detail,
     ]

@@ -184,6 +184,30 @@ class OutcomeReport(Struct, frozen=True, array_like=True):
     outcomes: tuple[RecipientOutcome, ...]
 
 
+class BounceClass(enum.StrEnum):
+    """What kind of failure a reply means (docs/operations.md says what each leads to)."""
+
+    BAD_MAILBOX = "bad_mailbox"  # there is no such mailbox
+    BAD_DOMAIN = "bad_domain"  # the domain does not exist, or takes no mail
+    INACTIVE = "inactive"  # the mailbox is there, but closed or disabled
+    MAILBOX_FULL = "mailbox_full"  # the mailbox takes no more for now: over quota, or too much at a time
+    GREYLIST = "greylist"  # the receiver wants to see whether we come back
+    RATE = "rate"  # too many connections or mails for the receiver
+    SPAM = "spam"  # the receiver takes the mail for spam
+    BLOCKED = "blocked"  # the receiver refuses our address or domain: a blocklist, a bad reputation
+    POLICY = "policy"  # the receiver's rules: SPF, DKIM, DMARC, reverse DNS, relaying, access
+    CONTENT = "content"  # something in the mail is not wanted: an attachment, a virus, a malformed header
+    TOO_BIG = "too_big"  # larger than the receiver takes
+    AUTHENTICATION = "authentication"  # our sign-in is wanted or was refused
+    TLS = "tls"  # an encrypted connection is wanted, or could not be made
+    NETWORK = "network"  # no answer, a broken connection, DNS
+    SYSTEM = "system"  # a server has a trouble of its own
+    PROTOCOL = "protocol"  # the two servers do not understand each other
+    LOOP = "loop"  # the mail goes in a circle
+    SUPPRESSED = "suppressed"  # on the suppression list: nothing was tried
+    UNKNOWN = "unknown"  # the reply does not tell
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Operator or client → scheduler: commands, each with an answer to `reply_to`
 
@@ -275,6 +299,7 @@ class RecipientState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: int = 0
     enhanced: str = ""
     reply: str = ""
+    bounce_class: BounceClass | None = None  # of the last attempt, where that failed
     in_doubt: bool = False
 
 
@@ -339,6 +364,7 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: int = 0
     enhanced: str = ""
     reply: str = ""
+    bounce_class: BounceClass | None = None
     next_try: datetime | None = None
     detail: str = ""
 
@@ -503,6 +529,7 @@ class AttemptEvent(MailEvent, frozen=True, kw_only=True, tag_field="event"):
 class DeferredEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="deferred"):
     """The attempt failed for now."""
 
+    bounce_class: BounceClass
     next_try: datetime
     in_doubt: bool = False  # the receiver may have taken it: a second copy is possible
 
@@ -514,9 +541,13 @@ class DeliveredEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event",
 class BouncedEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="bounced"):
     """The receiver refused it for good."""
 
+    bounce_class: BounceClass
+
 
 class Expired(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="expired"):
     """The give-up time is over; the last reply is given."""
+
+    bounce_class: BounceClass  # of the last reply
 
 
 class RetractedEvent(MailEvent, frozen=True, kw_only=True, tag_field="event", tag="retracted"):

@@ -112,6 +112,7 @@ recipients = sa.Table(
     sa.Column("code", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("enhanced", sa.Text, nullable=False, server_default=""),
     sa.Column("reply", sa.Text, nullable=False, server_default=""),
+    sa.Column("bounce_class", sa.Text, nullable=False, server_default=""),  # of a failed attempt
     sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column(
         "told_late", sa.Boolean, nullable=False, server_default=sa.false()
@@ -185,6 +186,7 @@ history = sa.Table(
     sa.Column("code", sa.SmallInteger, nullable=False),
     sa.Column("enhanced", sa.Text, nullable=False),
     sa.Column("reply", sa.Text, nullable=False),
+    sa.Column("bounce_class", sa.Text, nullable=False, server_default=""),
     sa.Column("next_try", Instant),
     sa.Column("detail", sa.Text, nullable=False),
 )

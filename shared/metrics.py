@@ -9,6 +9,12 @@ DUPLICATES = Counter("pillarbox_submissions_duplicate_total", "Submissions whose
 REJECTED = Counter("pillarbox_submissions_rejected_total", "Submissions refused", registry=REGISTRY)
 RELEASED = Counter("pillarbox_recipients_released_total", "Recipients sent on to a resolver", registry=REGISTRY)
 OUTCOMES = Counter("pillarbox_outcomes_total", "Outcomes taken, by kind", ["outcome"], registry=REGISTRY)
+FAILURES = Counter(
+    "pillarbox_failures_total",
+    "Outcomes that were no delivery, by kind and class",
+    ["outcome", "bounce_class"],
+    registry=REGISTRY,
+)
 COMMANDS = Counter("pillarbox_commands_total", "Commands answered", ["command"], registry=REGISTRY)
 DEAD = Counter("pillarbox_dead_letters_total", "Messages put aside as not understood", registry=REGISTRY)
 ROUTED = Counter("pillarbox_recipients_routed_total", "Recipients given a route", registry=REGISTRY)

@@ -182,6 +182,13 @@ class Retry(_Group, frozen=True, kw_only=True):
         Duration(minutes=15),
         Duration(minutes=30),  # RFC 5321 section 4.5.4.1: not oftener in the long run
     )
+    greylist: Annotated[
+        tuple[Duration, ...],
+        Meta(max_length=100, description="the first waits after a greylisting, where those of `schedule` are longer"),
+    ] = (Duration(seconds=90), Duration(minutes=6))  # most want a minute, or five (RFC 6647 section 5)
+    mailbox_full: Annotated[
+        Duration, Meta(description="the least wait after a reply that the recipient's mailbox is full")
+    ] = Duration(hours=2)
     jitter: Annotated[
         float, Meta(ge=0, le=0.5, description="each wait is longer or shorter by up to this share of it")
     ] = 0.2

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from shared.contracts import (
+    BounceClass,
     ListMails,
     MailLine,
     RecipientState,
@@ -67,7 +68,8 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
         case State.DEFERRED:
             said = f"{recipient.host} said" if recipient.host else "the reason was"
             reply = f"{recipient.code} {recipient.enhanced} {recipient.reply}".replace("\n", " ")
-            why = f"deferred; {said}: {reply}; attempt {recipient.attempt} follows at {_when(recipient.wake)}"
+            follows = f"attempt {recipient.attempt} follows at {_when(recipient.wake)}"
+            why = f"deferred{_bracketed(recipient.bounce_class)}; {said}: {reply}; {follows}"
         case _:
             return ""
     return f"{recipient.address}: {why}"
@@ -199,6 +201,7 @@ def _recipient_state(row: Any, known: Mapping[str, Site]) -> RecipientState:
         code=row.code,
         enhanced=row.enhanced,
         reply=row.reply,
+        bounce_class=_bounce_class(row),
         in_doubt=row.in_doubt,
     )
 
@@ -219,6 +222,7 @@ def _steps(mail: Any, of: Sequence[Any], earlier: Sequence[Any]) -> list[Step]:
             code=row.code,
             enhanced=row.enhanced,
             reply=row.reply,
+            bounce_class=_bounce_class(row),
             next_try=row.next_try,
             detail=row.detail,
         )
@@ -251,9 +255,18 @@ def _latest_attempt(row: Any) -> list[Step]:
                 code=row.code,
                 enhanced=row.enhanced,
                 reply=row.reply,
+                bounce_class=_bounce_class(row),
             )
         )
     return steps
+
+
+def _bracketed(word: str) -> str:
+    return f" ({word})" if word else ""
+
+
+def _bounce_class(row: Any) -> BounceClass | None:
+    return BounceClass(row.bounce_class) if row.bounce_class else None
 
 
 def _when(time: datetime) -> str:

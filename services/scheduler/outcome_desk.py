@@ -180,6 +180,8 @@ def _log_report(report: Report) -> None:
 def _log(change: Change) -> None:
     pending, kind = change.pending, change.state.name.lower()
     metrics.OUTCOMES.labels(kind if change.ends_attempt else "parked").inc()
+    if change.bounce_class is not None:
+        metrics.FAILURES.labels(kind, change.bounce_class).inc()
     said = {
         "mail": pending.mail,
         "recipient": pending.address,
@@ -190,11 +192,12 @@ def _log(change: Change) -> None:
     if change.state is State.DELIVERED:
         log.info(kind, **said)
     elif change.wake is None:
-        log.warning(kind, **said, next="none")
+        log.warning(kind, **said, bounce_class=change.bounce_class, next="none")
     else:
         log.warning(
             kind if change.ends_attempt else "parked",
             **said,
+            bounce_class=change.bounce_class,
             in_doubt=change.in_doubt or None,
             next=f"waits_for_{change.site}" if change.site else f"retry_at_{change.wake.isoformat()}",
         )

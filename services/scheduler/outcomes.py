@@ -7,9 +7,10 @@ from typing import Any, assert_never
 
 import msgspec
 
-from services.scheduler.retry import Again, GiveUp, next_try
+from services.scheduler.retry import Again, GiveUp, next_try, suited
 from shared.addresses import domain_of
-from shared.contracts import BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired
+from shared.classify import classify
+from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired
 from shared.durations import Duration
 from shared.mail_store import AWAITING_OUTCOME, CLAIMABLE, State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
@@ -52,6 +53,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     host: str
     reply: Reply
+    bounce_class: BounceClass | None  # None: nothing failed
     in_doubt: bool
     ends_attempt: bool  # False: nothing was tried
     last: Reply | None = None  # where the reply says that it was given up: what the last attempt ended with
@@ -93,6 +95,7 @@ def decide(
             revision=revision,
             host=host,
             reply=_short(reply),
+            bounce_class=None if state is State.DELIVERED or not reply.code else classify(last or reply),
             in_doubt=in_doubt,
             ends_attempt=not isinstance(outcome, Parked) or wake is None,
             last=None if last is None else _short(last),
@@ -121,7 +124,8 @@ def decide(
             again = now + (_AT_ONCE if name else timedelta(seconds=pause_s))
             return change(State.DEFERRED, own_verdict(0, "", reason), "", wake=again)
         case Deferred(reply, host, in_doubt):
-            match next_try(pending.attempt, pending.admitted, pending.give_up, now, retry, chance):
+            waits = suited(retry, classify(reply))
+            match next_try(pending.attempt, pending.admitted, pending.give_up, now, waits, chance):
                 case Again(at):
                     attempt = pending.attempt + 1
                     return change(State.DEFERRED, reply, host, wake=at, attempt=attempt, in_doubt=in_doubt)
@@ -174,6 +178,8 @@ def event_of(change: Change) -> Event | None:
         "enhanced": reply.enhanced,
         "reply": reply.text,
     }
+    if change.bounce_class is not None:
+        said["bounce_class"] = change.bounce_class
     match change.state:
         case State.DELIVERED:
             return DeliveredEvent(**said)

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 import msgspec
 import tenacity
 
+from shared.contracts import BounceClass
+from shared.durations import Duration
 from shared.settings import Retry
 from shared.waits import state_after, wait_schedule
 
@@ -32,3 +34,18 @@ def next_try(
         return GiveUp()
     wait = wait_schedule(retry.schedule, retry.jitter, chance)(state)
     return Again(min(now + timedelta(seconds=wait), give_up))
+
+
+def suited(retry: Retry, bounce_class: BounceClass | None) -> Retry:
+    """The same with the waits that suit a class: a greylisting ends soon, a full mailbox is seldom emptied soon."""
+    match bounce_class:
+        case BounceClass.GREYLIST:
+            most = max(len(retry.greylist), len(retry.schedule))
+            usual = retry.schedule + retry.schedule[-1:] * (most + 1 - len(retry.schedule))  # its last repeats
+            sooner = tuple(map(min, retry.greylist, usual))
+            return msgspec.structs.replace(retry, schedule=sooner + usual[len(sooner) :])
+        case BounceClass.MAILBOX_FULL:
+            longer = tuple(Duration(seconds=max(step, retry.mailbox_full).total_seconds()) for step in retry.schedule)
+            return msgspec.structs.replace(retry, schedule=longer)
+        case _:
+            return retry

@@ -294,7 +294,8 @@ _pending_by_number = (
 )
 
 _SETTLED = (
-    "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "in_doubt", "site",
+    "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "bounce_class",
+    "in_doubt", "site",
 )  # fmt: skip
 
 _settle = (
@@ -353,6 +354,7 @@ def _settle_row(change: Change) -> dict[str, Any]:
         "new_code": change.reply.code,
         "new_enhanced": change.reply.enhanced,
         "new_reply": change.reply.text,
+        "new_bounce_class": change.bounce_class or "",
         "new_in_doubt": change.in_doubt,
         "new_site": change.site,
     }
@@ -375,6 +377,7 @@ def _attempt_row(change: Change) -> dict[str, Any]:
         "code": change.reply.code,
         "enhanced": change.reply.enhanced,
         "reply": change.reply.text,
+        "bounce_class": change.bounce_class or "",
         "next_try": change.next_probe or change.wake,
         "detail": _detail(change),
     }

@@ -8,7 +8,16 @@ import pytest
 from services.scheduler import inquiry, recall
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
-from shared.contracts import ListMails, OutcomeReport, RecipientOutcome, Release, Retract, SettingsVersion, Story
+from shared.contracts import (
+    BounceClass,
+    ListMails,
+    OutcomeReport,
+    RecipientOutcome,
+    Release,
+    Retract,
+    SettingsVersion,
+    Story,
+)
 from shared.mail_store import State, claim
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
@@ -71,7 +80,8 @@ def test_the_story_of_a_mail_that_was_deferred_and_then_delivered(store):
     assert steps(store) == [("admitted", 0), ("deferred", 1), ("released", 2), ("claimed", 2), ("delivered", 2)]
     deferred = shown(store).steps[1]
     assert (deferred.code, deferred.enhanced, deferred.worker, deferred.revision) == (451, "4.7.1", "sender-1", 9)
-    assert deferred.next_try == NOW + SOON + timedelta(minutes=5)
+    assert deferred.next_try == NOW + SOON + timedelta(seconds=90)
+    assert deferred.bounce_class is BounceClass.GREYLIST
     delivered = shown(store).steps[-1]
     assert (delivered.host, delivered.reply) == ("mx.y.example", "queued as 1")
     assert shown(store).waits == []

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, key_of, lapsed_claim
-from shared.contracts import BouncedEvent, DeferredEvent, DeliveredEvent, Expired
+from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Expired
 from shared.mail_store import State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
@@ -256,12 +256,18 @@ def said(**changed):
     ("outcome", "changed", "event"),
     [
         (YES, {}, DeliveredEvent(**said(code=250, enhanced="2.0.0", reply="queued as 4711"))),
-        (NO, {}, BouncedEvent(**said(code=550, enhanced="5.1.1", reply="no such user"))),
+        (
+            NO,
+            {},
+            BouncedEvent(
+                **said(code=550, enhanced="5.1.1", reply="no such user", bounce_class=BounceClass.BAD_MAILBOX)
+            ),
+        ),
         (
             LATER,
             {},
             DeferredEvent(
-                **said(code=451, enhanced="4.7.1", reply="try again"),
+                **said(code=451, enhanced="4.7.1", reply="try again", bounce_class=BounceClass.POLICY),
                 next_try=NOW + timedelta(minutes=5),
                 in_doubt=False,
             ),
@@ -270,7 +276,7 @@ def said(**changed):
             DOUBT,
             {"attempt": 2},
             DeferredEvent(
-                **said(attempt=2, code=451, enhanced="4.4.2", reply=DOUBT.reply.text),
+                **said(attempt=2, code=451, enhanced="4.4.2", reply=DOUBT.reply.text, bounce_class=BounceClass.NETWORK),
                 next_try=NOW + timedelta(minutes=10),
                 in_doubt=True,
             ),
@@ -311,3 +317,25 @@ def test_a_routing_key_is_never_longer_than_amqp_allows(domain):
     key = key_of("delivered", f"a@{domain}")
     assert 250 < len(key.encode()) <= 255
     assert key.startswith(f"delivered.{domain[:100]}")
+
+
+@pytest.mark.parametrize(
+    ("reply", "attempt", "minutes"),
+    [
+        (Reply(450, "4.2.0", "Greylisted"), 1, 1.5),
+        (Reply(450, "4.2.0", "Greylisted"), 2, 6),
+        (Reply(450, "4.2.0", "Greylisted"), 3, 20),  # then as usual
+        (Reply(452, "4.2.2", "over quota"), 1, 120),
+        (Reply(452, "4.2.2", "over quota"), 9, 150),
+        (Reply(451, "4.3.0", "busy"), 1, 5),
+    ],
+)
+def test_a_greylisted_recipient_is_tried_sooner_and_a_full_mailbox_later(reply, attempt, minutes):
+    change = decided(Deferred(reply, MX), attempt=attempt)
+    assert change.wake == NOW + timedelta(minutes=minutes)
+
+
+def test_what_has_expired_keeps_the_class_of_the_last_reply():
+    event = event_of(decided(Deferred(Reply(452, "4.2.2", "over quota"), MX), give_up=NOW))
+    assert isinstance(event, Expired)
+    assert event.bounce_class is BounceClass.MAILBOX_FULL
