@@ -17,6 +17,8 @@ log = structlog.get_logger()
 
 _GATHER_S = 0.002  # the broker's cost is per message: outcomes that come together travel together
 _PER_MESSAGE = 200
+# Longer, and whoever stops us takes to `kill -9`.
+_FLUSHED_WITHIN_S = 10.0
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -56,8 +58,12 @@ class Reporter:
                 self._idle.set()
 
     async def flushed(self) -> None:
-        """Wait until everything reported so far is with the broker."""
-        await self._idle.wait()
+        """Wait until everything reported so far is with the broker; at a stop without a broker, not for ever."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), _FLUSHED_WITHIN_S)
+        except TimeoutError:
+            count = sum(len(outcomes) for _, outcomes in self._waiting)
+            log.error("outcomes_not_reported", at_least=count, next="in_doubt_when_their_claims_run_out")
 
     @tenacity.retry(
         wait=tenacity.wait_exponential(multiplier=0.1, max=5),
