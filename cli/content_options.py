@@ -123,3 +123,11 @@ RetOption = Annotated[
     Literal["hdrs", "full"] | None,
     typer.Option("--ret", help="What a report of failure returns: headers, or the mail.", rich_help_panel=_HANDLING),
 ]
+IgnoreSuppressionOption = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-suppression",
+        help="Recipients on the suppression list get it all the same.",
+        rich_help_panel=_HANDLING,
+    ),
+]

@@ -50,6 +50,7 @@ def from_eml(source: str, content: bytes, handling: HandlingFlags) -> Submission
         priority="urgent" if handling.priority == "urgent" else "normal",
         notify=handling.notify,
         ret=handling.ret,
+        ignore_suppression=handling.ignore_suppression,
     )
 
 

@@ -48,6 +48,7 @@ def replace(
     priority: option.PriorityOption = "normal",
     notify: option.NotifyOption = None,
     ret: option.RetOption = None,
+    ignore_suppression: option.IgnoreSuppressionOption = False,
     home: HomeOption = DEFAULT_HOME,
     timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
@@ -62,7 +63,14 @@ def replace(
         unsubscribe_url=unsubscribe_url,
     )  # fmt: skip
     handling = to_handling(
-        hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority, notify=notify, ret=ret
+        hold=hold,
+        send_at=send_at,
+        give_up_after=give_up_after,
+        batch=batch,
+        priority=priority,
+        notify=notify,
+        ret=ret,
+        ignore_suppression=ignore_suppression,
     )
     check_id("ID", mail_id)
     command = Replace(id=mail_id, submission=_submission(file, content, handling))

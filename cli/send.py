@@ -110,6 +110,7 @@ def send(
     priority: option.PriorityOption = "normal",
     notify: option.NotifyOption = None,
     ret: option.RetOption = None,
+    ignore_suppression: option.IgnoreSuppressionOption = False,
     mail_id: IdOption = None,
     mail_from: MailFromOption = None,
     rcpt_to: RcptToOption = None,
@@ -127,7 +128,14 @@ def send(
         unsubscribe_url=unsubscribe_url,
     )  # fmt: skip
     handling = to_handling(
-        hold=hold, send_at=send_at, give_up_after=give_up_after, batch=batch, priority=priority, notify=notify, ret=ret
+        hold=hold,
+        send_at=send_at,
+        give_up_after=give_up_after,
+        batch=batch,
+        priority=priority,
+        notify=notify,
+        ret=ret,
+        ignore_suppression=ignore_suppression,
     )
     if mail_id is not None:
         check_id("--id", mail_id)

@@ -54,6 +54,7 @@ class HandlingFlags(msgspec.Struct, frozen=True, kw_only=True):
     priority: str = "normal"
     notify: Notify | None = None
     ret: Ret | None = None
+    ignore_suppression: bool = False
 
 
 def to_submission(content: ContentFlags, handling: HandlingFlags, read: Callable[[str], bytes]) -> Submission:
@@ -94,6 +95,7 @@ def to_submission(content: ContentFlags, handling: HandlingFlags, read: Callable
         priority="urgent" if handling.priority == "urgent" else "normal",
         notify=handling.notify,
         ret=handling.ret,
+        ignore_suppression=handling.ignore_suppression,
     )
 
 
@@ -106,6 +108,7 @@ def to_handling(
     priority: str,
     notify: str | None = None,
     ret: Ret | None = None,
+    ignore_suppression: bool = False,
 ) -> HandlingFlags:
     """Judge the flags. Raises CommandFailed."""
     if len(batch) > _MAX_BATCH:
@@ -118,6 +121,7 @@ def to_handling(
         priority=priority,
         notify=None if notify is None else _notices(notify),
         ret=ret,
+        ignore_suppression=ignore_suppression,
     )
 
 
@@ -151,6 +155,7 @@ def handling_headers(handling: HandlingFlags) -> dict[str, Any]:
         "priority": "" if handling.priority == "normal" else handling.priority,
         "notify": handling.notify,
         "ret": handling.ret,
+        "ignore_suppression": handling.ignore_suppression,
     }
     return {name: value for name, value in said.items() if value}
 

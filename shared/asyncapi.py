@@ -58,6 +58,7 @@ _FINISHED = {
             "priority": {"enum": ["normal", "urgent"]},
             "notify": {"description": '"never", or of failure, delay, success a list, or a text with commas'},
             "ret": {"enum": ["hdrs", "full"]},
+            "ignore_suppression": {"type": "boolean"},
         },
     },
     "payload": {"type": "string"},

@@ -60,6 +60,7 @@ class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority: Priority = "normal"
     notify: Notify | None = None  # when the reverse-path is told (RFC 3461); absent, of failures, and of delays if set
     ret: Ret | None = None  # what a report of failure returns: the headers of the mail, or all of it (RFC 3461)
+    ignore_suppression: bool = False  # recipients on the suppression list get it all the same
 
 
 # ---------------------------------------------------------------------------------------------------------

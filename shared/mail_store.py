@@ -170,6 +170,27 @@ sites = sa.Table(
 )
 sa.Index("sites_state", sites.c.state)
 
+# Addresses that no mail goes to (`services/scheduler/suppression.py`).
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("address", sa.Text, primary_key=True),  # as `suppression.key_of` spells it
+    sa.Column("bounce_class", sa.Text, nullable=False),  # "" where somebody put it there
+    sa.Column("code", sa.SmallInteger, nullable=False),
+    sa.Column("enhanced", sa.Text, nullable=False),
+    sa.Column("reply", sa.Text, nullable=False),  # what the server said, or why somebody put it there
+    sa.Column("mail", sa.Text, nullable=False),  # the id of the mail that was refused
+    sa.Column("time", Instant, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),  # "" where nobody put it there
+    sa.Column("until", Instant),  # None: until somebody removes it
+)
+sa.Index(
+    "suppressions_until",
+    suppressions.c.until,
+    sqlite_where=suppressions.c.until.is_not(None),
+    postgresql_where=suppressions.c.until.is_not(None),
+)
+
 # What the rows above no longer show: earlier attempts, and what operators did.
 history = sa.Table(
     "history",

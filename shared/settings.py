@@ -284,6 +284,19 @@ class Dns(_Group, frozen=True, kw_only=True):
     mx_port: Annotated[Port, Meta(description="port of MX hosts (another than 25 only for tests)")] = 25
 
 
+class Suppression(_Group, frozen=True, kw_only=True):
+    """Addresses that no mail goes to."""
+
+    automatic: Annotated[
+        bool,
+        Meta(
+            description="a server's final word that an address or its domain does not exist, or is no longer used, "
+            "puts it on the suppression list"
+        ),
+    ] = True
+    keep: Annotated[Duration, Meta(description="how long such an address stays on it")] = Duration(days=90)
+
+
 class KeyReference(_Group, frozen=True, kw_only=True):
     """Where a private key lies."""
 
@@ -336,6 +349,7 @@ class Settings(_Group, frozen=True, kw_only=True):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     dns: Dns = Dns()
+    suppression: Suppression = Suppression()
     routes: Annotated[dict[str, RelayRoute], Meta(description="relays by recipient domain")] = {}
     dkim: Annotated[
         dict[str, tuple[DkimKey, ...]],

@@ -43,6 +43,7 @@ _SETTINGS = {
         "jitter": 0.2,
         "give_up": "2h",
     },
+    "suppression": {"automatic": False},  # a mailbox that is missing once is there for the next mail
     "limits": {"connections": 2},
 }
 _DISK_MIB = 256  # of the store's disk, when it is to run full

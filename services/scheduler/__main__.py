@@ -34,7 +34,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     alarm = Alarm()
     outcomes = OutcomeDesk(thread, broker.publisher, feed, announcer, alarm, housekeeper.final)
     releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm)
-    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm)
+    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final)
     control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper)
 
     async def after_settings() -> None:

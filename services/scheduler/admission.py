@@ -25,7 +25,7 @@ _LATE = timedelta(hours=1)
 _FAR = timedelta(days=3650)
 _ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
-_WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority", "notify", "ret")
+_WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority", "notify", "ret", "ignore_suppression")
 
 
 class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +38,7 @@ class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
     priority: str = "normal"
     notify: Notify | None = None
     ret: Ret | None = None
+    ignore_suppression: bool = False
 
 
 def admit(body: bytes, properties: Properties, settings: Settings, revision: int, now: datetime) -> Draft:
@@ -85,6 +86,7 @@ def draft(
         held_by=held_by,
         notify=wishes.notify,
         ret=wishes.ret,
+        ignore_suppression=wishes.ignore_suppression,
     )
 
 
@@ -141,6 +143,7 @@ def wishes_of(submission: Submission) -> Wishes:
         urgent=submission.priority == "urgent",
         notify=_notices(submission.notify),
         ret=submission.ret or "",
+        ignore_suppression=submission.ignore_suppression,
     )
 
 
@@ -164,6 +167,7 @@ def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
         urgent=wishes.priority == "urgent",
         notify=_notices(wishes.notify),
         ret=wishes.ret or "",
+        ignore_suppression=wishes.ignore_suppression,
     )
 
 

@@ -1,16 +1,21 @@
 """Events, published after the commit that made them true."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
+import structlog
 
 from services.scheduler.outcomes import key_of
+from services.scheduler.suppression import Suppressed
+from shared import metrics
 from shared.broker import Message, Properties, Publisher
-from shared.contracts import Event, EventKind, Rejected
+from shared.contracts import BounceClass, Event, EventKind, Rejected
 from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
 from shared.topology import EVENTS
+
+log = structlog.get_logger()
 
 _PROPERTIES = Properties(content_type="application/json")
 _encoder = msgspec.json.Encoder()
@@ -47,3 +52,20 @@ def _message(event: Event) -> Message:
 def rejected(mail: str, refused: Invalid, now: datetime) -> Rejected:
     """The event that answers a submission which was refused."""
     return Rejected(mail=mail, time=now, field=refused.field, reason=refused.reason)
+
+
+def log_suppressed(suppressed: Sequence[Suppressed]) -> None:
+    """Log and count recipients that were on the suppression list."""
+    for one in suppressed:
+        metrics.OUTCOMES.labels("bounced").inc()
+        metrics.FAILURES.labels("bounced", BounceClass.SUPPRESSED).inc()
+        log.warning(
+            "bounced",
+            mail=one.draft.id,
+            recipient=one.recipient,
+            attempt=0,
+            host="",
+            reply=str(one.verdict),
+            bounce_class=BounceClass.SUPPRESSED,
+            next="none",
+        )

@@ -25,6 +25,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     urgent: bool = False
     notify: str = ""  # as the envelope has it
     ret: str = ""
+    ignore_suppression: bool = False
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,3 +43,4 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     held_by: str  # what set the hold
     notify: str = ""  # as the envelope has it
     ret: str = ""
+    ignore_suppression: bool = False

@@ -6,10 +6,10 @@ from typing import TypeVar, assert_never
 import msgspec
 import structlog
 
-from services.scheduler import inquiry, recall, sites
+from services.scheduler import inquiry, recall, sites, suppression
 from services.scheduler.admission import check_batch, check_id, draft, wishes_of
 from services.scheduler.alarm import Alarm
-from services.scheduler.announce import Announcer
+from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.compose import compose
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
@@ -164,6 +164,8 @@ class ControlDesk:
     async def _after_replace(self, new: Draft, done: recall.Replacement) -> None:
         log.info("replaced", mail=new.id, due=new.due)
         self._alarm.set_for(new.due)
+        log_suppressed(done.suppressed)
+        self._housekeeper.final([one.mail_no for one in done.suppressed])
         if done.leaving is not None:
             await self._releaser.send([done.leaving])
         await self._announcer.announce(
@@ -175,7 +177,8 @@ class ControlDesk:
                     revision=new.revision,
                     recipients=list(new.composed.recipients),
                     until=new.due,
-                )
+                ),
+                *map(suppression.event_of, done.suppressed),
             ]
         )
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from services.scheduler.sites import forget_sites
+from services.scheduler.suppression import forget_suppressions
 from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients
 from shared.settings_feed import SettingsFeed
 
@@ -44,13 +45,14 @@ class Housekeeper:
                 await self._thread.run(drop_contents, part)
 
     async def purge_loop(self) -> None:
-        """Forget mails older than the history time, and sites that nobody uses, for ever."""
+        """Forget old mails, sites that nobody uses and suppressed addresses whose time is over, for ever."""
         while True:
             cutoff, last = datetime.now(UTC) - self._feed.settings.history, 0
             while (following := await self._thread.run(purge, cutoff, last)) is not None:
                 last = following
                 await asyncio.sleep(0.1)
             await self._thread.run(forget_sites, datetime.now(UTC))
+            await self._thread.run(forget_suppressions, datetime.now(UTC))
             await asyncio.sleep(_PURGE_EVERY_S)
 
 

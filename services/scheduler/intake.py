@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from services.scheduler import store
+from services.scheduler import store, suppression
 from services.scheduler.admission import admit
 from services.scheduler.alarm import Alarm
-from services.scheduler.announce import Announcer, rejected
+from services.scheduler.announce import Announcer, log_suppressed, rejected
 from services.scheduler.composed import Draft
 from services.scheduler.release import Releaser
-from services.scheduler.store import Admission
+from services.scheduler.store import Admission, Admitted
 from shared import metrics
 from shared.broker import Consumer, Delivery, Publisher
 from shared.contracts import Accepted, Event, EventKind, Held, RetractedEvent
@@ -39,13 +39,16 @@ class Intake:
         announcer: Announcer,
         releaser: Releaser,
         alarm: Alarm,
+        on_final: Callable[[Sequence[int]], None],
     ) -> None:
+        """`on_final` is told the numbers of mails of which a recipient is final from the start."""
         self._thread = thread
         self._publisher = publisher
         self._feed = feed
         self._announcer = announcer
         self._releaser = releaser
         self._alarm = alarm
+        self._on_final = on_final
 
     async def loop(self, consumer: Consumer) -> None:
         """Take submissions, for ever."""
@@ -68,8 +71,10 @@ class Intake:
             return
         admission = await self._thread.run(store.admit, drafts)
         _log(admission)
-        await self._releaser.send([mail.leaving for mail in admission.admitted if _goes_at_once(mail.draft)])
-        held = [mail.draft.due for mail in admission.admitted if not _goes_at_once(mail.draft)]
+        self._on_final([one.mail_no for one in admission.suppressed])
+        going = [mail for mail in admission.admitted if mail.recipients]
+        await self._releaser.send([mail.leaving for mail in going if _goes_at_once(mail.draft)])
+        held = [mail.draft.due for mail in going if not _goes_at_once(mail.draft)]
         if held:
             self._alarm.set_for(min(held))
         await self._announcer.announce(_events(admission, self._announcer.wanted))
@@ -98,6 +103,7 @@ def _log(admission: Admission) -> None:
         log.info("duplicate", mail=draft.id, next="the_first_stands")
     for draft in admission.retracted:
         log.info("retracted_on_arrival", mail=draft.id)
+    log_suppressed(admission.suppressed)
 
 
 def _events(admission: Admission, wanted: Callable[[EventKind], bool]) -> list[Event]:
@@ -106,13 +112,13 @@ def _events(admission: Admission, wanted: Callable[[EventKind], bool]) -> list[E
         events += [_accepted(mail.draft, False) for mail in admission.admitted]
         events += [_accepted(draft, True) for draft in admission.duplicates]
     if wanted("held"):
-        events += [_held(mail.draft) for mail in admission.admitted if not _goes_at_once(mail.draft)]
+        events += [_held(mail) for mail in admission.admitted if mail.recipients and not _goes_at_once(mail.draft)]
     for draft in admission.retracted:
         events += [
             RetractedEvent(mail=draft.id, batch=draft.batch, time=draft.admitted, revision=draft.revision, recipient=to)
             for to in draft.composed.recipients
         ]
-    return events
+    return [*events, *map(suppression.event_of, admission.suppressed)]
 
 
 def _accepted(draft: Draft, duplicate: bool) -> Accepted:
@@ -126,12 +132,13 @@ def _accepted(draft: Draft, duplicate: bool) -> Accepted:
     )
 
 
-def _held(draft: Draft) -> Held:
+def _held(mail: Admitted) -> Held:
+    draft = mail.draft
     return Held(
         mail=draft.id,
         batch=draft.batch,
         time=draft.admitted,
         revision=draft.revision,
-        recipients=list(draft.composed.recipients),
+        recipients=[to.address for to in mail.recipients],
         until=draft.due,
     )

@@ -8,9 +8,9 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from services.scheduler import sites, store
+from services.scheduler import sites, store, suppression
 from services.scheduler.alarm import Alarm
-from services.scheduler.announce import Announcer
+from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim
 from services.scheduler.reporting import Report, write_reports
 from shared import metrics
@@ -91,14 +91,18 @@ class OutcomeDesk:
         )
         for change in changes:
             _log(change)
+        suppressed = [one for report in told for one in report.suppressed]
         for report in told:
             _log_report(report)
+        log_suppressed(suppressed)
         waiting = [change.wake for change in changes if change.wake is not None]
         waiting += [report.draft.due for report in told]
         if waiting:
             self._alarm.set_for(min(waiting))
         self._on_final([change.pending.mail_no for change in changes if change.wake is None])
-        await self._announcer.announce(event for change in changes if (event := event_of(change)) is not None)
+        self._on_final([one.mail_no for one in suppressed])
+        events = [event for change in changes if (event := event_of(change)) is not None]
+        await self._announcer.announce([*events, *map(suppression.event_of, suppressed)])
 
     async def _put_aside(self, delivery: Delivery, reason: str) -> None:
         log.error("outcome_not_understood", reason=reason, next="dead_letter")
@@ -129,6 +133,7 @@ def settle_and_tell(
 ) -> tuple[list[Change], list[Report]]:
     """Apply outcomes and admit the mails that tell of them, in one transaction: neither comes without the other."""
     changes = apply_reports(connection, reports, now, settings.retry, chance)
+    suppression.add_condemned(connection, changes, settings.suppression)
     return changes, write_reports(connection, changes, settings, revision, now)
 
 

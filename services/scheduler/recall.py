@@ -3,7 +3,7 @@
 A retract is exact: a recipient is either taken back here or was claimed, and a claim is one transaction too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,9 @@ from services.scheduler import sites, store
 from services.scheduler.composed import Draft
 from services.scheduler.inquiry import recipient_states
 from services.scheduler.store import Admitted, Leaving
+from services.scheduler.suppression import Suppressed
 from shared.contracts import (
-    Recipient,
+    BounceClass,
     RecipientState,
     ReleasedMail,
     ReplaceResult,
@@ -50,6 +51,7 @@ class Replacement(msgspec.Struct, frozen=True):
     result: ReplaceResult
     detail: str
     leaving: Leaving | None = None
+    suppressed: Sequence[Suppressed] = ()
     batch: str = ""  # the new mail's: its own, or else the former's
 
 
@@ -81,7 +83,7 @@ def retract(connection: sa.Connection, selector: Selector, now: datetime, revisi
     by_mail: dict[int, list[Any]] = {}
     for row in rows:
         by_mail.setdefault(row.mail, []).append(row)
-    results = {mail: _mail_result([states.get(row.no, State(row.state)) for row in of]) for mail, of in by_mail.items()}
+    results = {mail: _mail_result(of, states) for mail, of in by_mail.items()}
     counts: dict[str, int] = {}
     for result in results.values():
         counts[result] = counts.get(result, 0) + 1
@@ -123,7 +125,8 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
         return Replacement(ReplaceResult.UNKNOWN, "no such mail")
     if any(row.state == State.CLAIMED for row in rows):
         return Replacement(ReplaceResult.IN_FLIGHT, "a sender has it; the outcome event will tell")
-    if final := next((row for row in rows if row.state not in RETRACTABLE), None):
+    heeded = [row for row in rows if not _is_suppressed(row)] or rows
+    if final := next((row for row in heeded if row.state not in RETRACTABLE), None):
         return Replacement(ReplaceResult.TOO_LATE, f"{final.address}: {State(final.state).name.lower()}")
     number = rows[0].mail
     if not draft.batch:
@@ -132,13 +135,14 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
     connection.execute(sa.delete(recipients).where(recipients.c.mail == number))
     connection.execute(sa.update(mails).where(mails.c.no == number).values(store.mail_columns(draft)))
     connection.execute(sa.update(contents).where(contents.c.mail == number).values(data=draft.composed.content))
-    new = connection.execute(
-        sa.insert(recipients).returning(recipients.c.no, recipients.c.address), store.recipient_rows(draft, number)
-    ).all()
-    admitted = Admitted(draft, tuple(Recipient(row.no, row.address) for row in new))
-    at_once = draft.due <= draft.admitted
+    new, suppressed = store.insert_recipients(connection, [(draft, number)])
+    admitted = Admitted(draft, tuple(new[number]))
+    at_once = bool(admitted.recipients) and draft.due <= draft.admitted
     return Replacement(
-        ReplaceResult.REPLACED, "the new content stands in its place", admitted.leaving if at_once else None
+        ReplaceResult.REPLACED,
+        "the new content stands in its place",
+        admitted.leaving if at_once else None,
+        suppressed,
     )
 
 
@@ -149,7 +153,7 @@ def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
     return connection.execute(
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
-            recipients.c.site, mails.c.id, mails.c.batch,
+            recipients.c.site, recipients.c.bounce_class, mails.c.id, mails.c.batch,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(chosen(selector))
@@ -194,8 +198,15 @@ def _unknown(selector: Selector) -> Retraction:
     return Retraction([answer], {RetractResult.UNKNOWN.value: 1}, [], [])
 
 
-def _mail_result(states: Sequence[State]) -> RetractResult:
-    """The least favourable of its recipients'."""
+def _is_suppressed(row: Any) -> bool:
+    """Whether the mail never went anywhere, for this recipient."""
+    return bool(row.state == State.BOUNCED and row.bounce_class == BounceClass.SUPPRESSED)
+
+
+def _mail_result(rows: Sequence[Any], taken: Mapping[int, State]) -> RetractResult:
+    """The least favourable of its recipients'; those on the suppression list count where there is no other."""
+    heeded = [row for row in rows if not _is_suppressed(row)] or rows
+    states = [taken.get(row.no, State(row.state)) for row in heeded]
     if any(state in (State.DELIVERED, State.BOUNCED) for state in states):
         return RetractResult.TOO_LATE
     if State.CLAIMED in states:

@@ -15,6 +15,7 @@ from services.scheduler import dsn, store
 from services.scheduler.composed import Draft
 from services.scheduler.dsn import Action, Fate, Original
 from services.scheduler.outcomes import Change
+from services.scheduler.suppression import Suppressed
 from shared.mail_store import State, chunks, contents, history, mails, recipients
 from shared.settings import Settings
 
@@ -32,6 +33,7 @@ class Report(msgspec.Struct, frozen=True):
     about: str  # the id of the mail it is about
     action: Action
     recipients: int
+    suppressed: Sequence[Suppressed] = ()
 
 
 def write_reports(
@@ -51,8 +53,16 @@ def write_reports(
     ]
     if not reports:
         return []
-    admitted = {mail.draft.id for mail in store.admit(connection, [report.draft for report in reports]).admitted}
-    made = [report for report in reports if report.draft.id in admitted]
+    admission = store.admit(connection, [report.draft for report in reports])
+    admitted = {mail.draft.id for mail in admission.admitted}
+    suppressed: dict[str, list[Suppressed]] = {}
+    for one in admission.suppressed:
+        suppressed.setdefault(one.draft.id, []).append(one)
+    made = [
+        msgspec.structs.replace(report, suppressed=suppressed.get(report.draft.id, ()))
+        for report in reports
+        if report.draft.id in admitted
+    ]
     _note(connection, made, originals, now)
     return made
 

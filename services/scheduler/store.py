@@ -11,8 +11,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
+from services.scheduler import suppression
 from services.scheduler.composed import Draft
 from services.scheduler.outcomes import Change, Pending
+from services.scheduler.suppression import Suppressed
 from shared.contracts import Envelope, Recipient, RecipientOutcome, RouteRequest
 from shared.mail_store import (
     RELEASED_LEASE,
@@ -25,13 +27,14 @@ from shared.mail_store import (
     mails,
     recipients,
 )
+from shared.smtp_reply import Reply
 
 
 class Admitted(msgspec.Struct, frozen=True):
     """A draft that is now a mail."""
 
     draft: Draft
-    recipients: tuple[Recipient, ...]
+    recipients: tuple[Recipient, ...]  # without those on the suppression list
 
     @property
     def leaving(self) -> "Leaving":
@@ -45,6 +48,7 @@ class Admission(msgspec.Struct, frozen=True):
     admitted: list[Admitted]
     duplicates: list[Draft]  # their ids were known
     retracted: list[Draft]  # retracted before they arrived
+    suppressed: list[Suppressed]  # recipients that are bounced from the start
 
 
 class Leaving(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
         fresh.setdefault(draft.id, draft)  # the first of an id stands
     numbers = _insert_mails(connection, list(fresh.values()))
     new = [(draft, numbers[draft.id]) for draft in fresh.values() if draft.id in numbers]
-    rows = _insert_recipients(connection, new)
+    rows, suppressed = insert_recipients(connection, new)
     if new:
         connection.execute(
             sa.insert(contents), [{"mail": number, "data": draft.composed.content} for draft, number in new]
@@ -83,7 +87,10 @@ def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
     known = [draft for draft in drafts if id(draft) not in taken]
     early = _retracted_before_arrival(connection, known)
     return Admission(
-        admitted, [draft for draft in known if draft.id not in early], [draft for draft in known if draft.id in early]
+        admitted,
+        [draft for draft in known if draft.id not in early],
+        [draft for draft in known if draft.id in early],
+        suppressed,
     )
 
 
@@ -97,19 +104,32 @@ def insert_unless_known(connection: sa.Connection) -> Any:
     return insert_missing(connection, mails, "id").returning(mails.c.id, mails.c.no)
 
 
-def _insert_recipients(connection: sa.Connection, new: list[tuple[Draft, int]]) -> dict[int, list[Recipient]]:
+def insert_recipients(
+    connection: sa.Connection, new: Sequence[tuple[Draft, int]]
+) -> tuple[dict[int, list[Recipient]], list[Suppressed]]:
+    """Insert the recipients of mails of these numbers: who gets them, by number, and who is suppressed."""
+    verdicts = suppression.verdicts(connection, [draft for draft, _ in new])
     found: dict[int, list[Recipient]] = {number: [] for _, number in new}
-    if new:
-        rows = connection.execute(
-            sa.insert(recipients).returning(recipients.c.no, recipients.c.mail, recipients.c.address),
-            [row for draft, number in new for row in recipient_rows(draft, number)],
+    rows = [row for draft, number in new for row in _recipient_rows(draft, number, verdicts)]
+    if rows:
+        inserted = connection.execute(
+            sa.insert(recipients).returning(recipients.c.no, recipients.c.mail, recipients.c.address), rows
         )
-        for number, mail, address in rows:
+        for number, mail, address in inserted:
             found[mail].append(Recipient(number, address))
-    return found
+    suppressed = [one for draft, number in new for one in _suppressed(draft, number, verdicts)]
+    if suppressed:
+        connection.execute(sa.insert(recipients), [suppression.bounced_row(one) for one in suppressed])
+    return found, suppressed
 
 
-def recipient_rows(draft: Draft, number: int) -> list[dict[str, Any]]:
+def _suppressed(draft: Draft, number: int, verdicts: dict[str, Reply]) -> list[Suppressed]:
+    if draft.ignore_suppression or not verdicts:
+        return []
+    return [Suppressed(draft, number, to, verdicts[to]) for to in draft.composed.recipients if to in verdicts]
+
+
+def _recipient_rows(draft: Draft, number: int, verdicts: dict[str, Reply]) -> list[dict[str, Any]]:
     """The rows of a draft's recipients, held or, where it is due at once, already `releasing`."""
     at_once = draft.due <= draft.admitted
     return [
@@ -123,6 +143,7 @@ def recipient_rows(draft: Draft, number: int) -> list[dict[str, Any]]:
             "attempt": 1,
         }
         for address in draft.composed.recipients
+        if draft.ignore_suppression or address not in verdicts
     ]
 
 

@@ -117,7 +117,7 @@ def test_the_notices_are_named_with_commas(text, notify):
 def test_a_finished_message_carries_its_wishes_as_headers():
     handling = HandlingFlags(
         hold=timedelta(seconds=90), send_at=datetime(2030, 1, 31, 8, 30, tzinfo=UTC), batch="march", priority="urgent",
-        notify=["failure", "delay"], ret="full",
+        notify=["failure", "delay"], ret="full", ignore_suppression=True,
     )  # fmt: skip
     assert handling_headers(handling) == {
         "hold": "1m30s",
@@ -126,6 +126,7 @@ def test_a_finished_message_carries_its_wishes_as_headers():
         "priority": "urgent",
         "notify": ["failure", "delay"],
         "ret": "full",
+        "ignore_suppression": True,
     }
     assert handling_headers(NO_WISHES) == {}
     assert handling_headers(HandlingFlags(hold=timedelta())) == {"hold": "0s"}

@@ -186,6 +186,19 @@ def test_json_is_what_it_is_unless_stated_otherwise(kind):
     assert draft_of(submitted(), kind).composed.recipients == ("ann@y.example",)
 
 
+@pytest.mark.parametrize("said", [None, True, False])
+def test_a_mail_may_ask_to_go_to_suppressed_addresses_too(said):
+    wish = {} if said is None else {"ignore_suppression": said}
+    assert draft_of(submitted(**wish)).ignore_suppression is bool(said)
+    assert draft_of(FINISHED, RFC822, wish).ignore_suppression is bool(said)
+
+
+@pytest.mark.parametrize("said", ["true", 1, "", None])
+def test_whether_it_asks_so_is_true_or_false(said):
+    assert refusal(submitted(ignore_suppression=said)).field == "ignore_suppression"
+    assert refusal(FINISHED, RFC822, {"ignore_suppression": said}).field == "ignore_suppression"
+
+
 @pytest.mark.parametrize("given_id", ["with space", "new\nline", "nul\0", "x" * 201, "\x7f", "tab\t", "\ufffd"])
 def test_an_id_that_could_not_be_a_key_is_refused(given_id):
     assert refusal(submitted(), message_id=given_id).field == "message_id"

@@ -1,0 +1,271 @@
+"""The suppression list on SQLite and on PostgreSQL: who gets on it, and what admission makes of it."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from services.scheduler import inquiry, recall
+from services.scheduler import store as transactions
+from services.scheduler.composed import Draft
+from services.scheduler.housekeeping import drop_contents
+from services.scheduler.outcome_desk import settle_and_tell
+from services.scheduler.suppression import forget_suppressions
+from shared.contracts import BounceClass, OutcomeReport, RecipientOutcome, Release, ReplaceResult, Retract
+from shared.mail_store import State, contents, suppressions
+from shared.outcomes import Bounced, Deferred, Delivered, Outcome
+from shared.settings import parse_settings
+from shared.smtp_reply import Reply, own_verdict
+from tests.support.store import NOW, OpenStore, a_draft
+
+AT_ONCE = timedelta(0)
+DAY = timedelta(days=1)
+HOST = "mx.example [192.0.2.1]:25"
+NOBODY = Bounced(Reply(550, "5.1.1", "nobody"), HOST)
+
+
+def settle(store: OpenStore, *outcomes: tuple[int, Outcome], now: datetime = NOW, **more: Any) -> Any:
+    said = tuple(RecipientOutcome(number, 1, outcome) for number, outcome in outcomes)
+    settings = parse_settings({"identity": {"helo_name": "robot.example"}, "bounces": "events", **more})
+    reports = [OutcomeReport("sender-1", 9, said)]
+    return store.run(settle_and_tell, reports, now, settings, 9, random.Random(1))
+
+
+def refuse(store: OpenStore, address: str, mail: str = "first", **more: Any) -> None:
+    """A server says for good that there is no such address."""
+    [number] = store.admit_claimed(a_draft(mail, address, hold=AT_ONCE))
+    settle(store, (number, NOBODY), **more)
+
+
+def put(store: OpenStore, address: str, until: datetime | None = None, **more: Any) -> None:
+    """An entry of the list, as an operator's."""
+    usual = {"bounce_class": "", "code": 0, "enhanced": "", "reply": "asked us to", "mail": "", "author": "ann"}
+    row = {**usual, "address": address, "time": NOW, "until": until, **more}
+    store.run(lambda c: c.execute(sa.insert(suppressions), [row]))
+
+
+def listed(store: OpenStore) -> list[Any]:
+    return list(store.run(lambda c: c.execute(sa.select(suppressions).order_by(suppressions.c.address)).all()))
+
+
+def recipients_of(admission: transactions.Admission) -> list[str]:
+    return [to.address for mail in admission.admitted for to in mail.recipients]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Who gets on it
+
+
+def test_a_final_word_about_an_address_puts_it_on_the_list(store):
+    refuse(store, "Ann@y.example")
+    [entry] = listed(store)
+    assert (entry.address, entry.bounce_class, entry.mail) == ("ann@y.example", "bad_mailbox", "first")
+    assert (entry.code, entry.enhanced, entry.reply, entry.author) == (550, "5.1.1", "nobody", "")
+    assert (entry.time, entry.until) == (NOW, NOW + 90 * DAY)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Delivered(Reply(250, "", "ok"), HOST),
+        Deferred(Reply(450, "4.1.1", "nobody, for now"), HOST),
+        Bounced(Reply(554, "5.7.1", "looks like spam"), HOST),
+        Bounced(Reply(552, "5.2.2", "mailbox full"), HOST),
+        Bounced(Reply(550, "5.7.26", "no SPF"), HOST),
+        Bounced(own_verdict(550, "5.1.2", "no such domain"), ""),  # our own finding, a moment's perhaps
+    ],
+)
+def test_nothing_else_does(store, outcome):
+    [number] = store.admit_claimed(a_draft(hold=AT_ONCE))
+    settle(store, (number, outcome))
+    assert listed(store) == []
+
+
+def test_what_two_recipients_of_a_mail_are_told_in_the_same_words_condemns_neither(store):
+    numbers = store.admit_claimed(a_draft("order-1", "a@y.example", "b@y.example", "c@y.example", hold=AT_ONCE))
+    other = Bounced(Reply(550, "5.1.1", "no c here"), HOST)
+    settle(store, (numbers[0], NOBODY), (numbers[1], NOBODY), (numbers[2], other))
+    assert [entry.address for entry in listed(store)] == ["c@y.example"]
+
+
+def test_two_mails_that_are_refused_together_make_one_entry(store):
+    one, two = store.admit_claimed(a_draft("order-1", hold=AT_ONCE), a_draft("order-2", hold=AT_ONCE))
+    settle(store, (one, NOBODY), (two, NOBODY))
+    assert [entry.mail for entry in listed(store)] == ["order-2"]
+
+
+def test_nothing_is_added_when_the_settings_say_so(store):
+    refuse(store, "ann@y.example", suppression={"automatic": False})
+    assert listed(store) == []
+
+
+def test_the_settings_say_how_long_it_stays(store):
+    refuse(store, "ann@y.example", suppression={"keep": "7d"})
+    assert [entry.until for entry in listed(store)] == [NOW + 7 * DAY]
+
+
+def test_a_later_word_renews_an_entry_but_not_one_that_somebody_made(store):
+    put(store, "ann@y.example")
+    put(store, "bob@y.example", until=NOW - DAY)
+    for address in ("ann@y.example", "bob@y.example"):
+        refuse_again = a_draft(f"to-{address}", address, hold=AT_ONCE, ignore_suppression=True)
+        [number] = store.admit_claimed(refuse_again)
+        settle(store, (number, NOBODY))
+    ann, bob = listed(store)
+    assert (ann.author, ann.until, ann.reply) == ("ann", None, "asked us to")
+    assert (bob.author, bob.until, bob.reply) == ("", NOW + 90 * DAY, "nobody")
+
+
+def test_an_entry_is_forgotten_when_its_time_is_over(store):
+    put(store, "ann@y.example")
+    put(store, "bob@y.example", until=NOW)
+    put(store, "cyd@y.example", until=NOW + DAY)
+    store.run(forget_suppressions, NOW)
+    assert [entry.address for entry in listed(store)] == ["ann@y.example", "cyd@y.example"]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What admission makes of it
+
+
+@pytest.mark.parametrize("hold", [AT_ONCE, timedelta(minutes=5)])
+def test_a_suppressed_recipient_is_bounced_from_the_start_and_the_others_go(store, hold):
+    refuse(store, "bob@y.example")
+    admission = store.admit(a_draft("order-1", "ann@y.example", "bob@y.example", "cyd@y.example", hold=hold))
+    assert recipients_of(admission) == ["ann@y.example", "cyd@y.example"]
+    [one] = admission.suppressed
+    assert (one.draft.id, one.recipient, one.verdict.code, one.verdict.enhanced) == (
+        "order-1", "bob@y.example", 550, "5.7.1",
+    )  # fmt: skip
+    assert one.verdict.text == "on the suppression list since 2026-03-01 (bad_mailbox: 550 5.1.1 nobody)"
+    assert not one.verdict.remote
+    waiting = State.HELD if hold else State.RELEASING
+    assert store.states() == [waiting, waiting, State.BOUNCED]
+    row = store.rows()[2]
+    assert (row.no > store.rows()[1].no, row.wake, row.attempt, row.since) == (True, None, 0, NOW)
+    assert (row.bounce_class, row.reply) == ("suppressed", one.verdict.text)
+
+
+@pytest.mark.parametrize(
+    ("on_the_list", "recipient"),
+    [
+        ("ann@y.example", "ANN@y.example"),
+        ("ann@xn--mller-kva.example", "ann@müller.example"),  # as an address with a local part beyond ASCII has it
+    ],
+)
+def test_an_address_is_the_same_however_it_is_spelt(store, on_the_list, recipient):
+    put(store, on_the_list)
+    assert [one.recipient for one in store.admit(a_draft("order-1", recipient)).suppressed] == [recipient]
+
+
+def test_an_entry_whose_time_is_over_stops_nothing(store):
+    put(store, "ann@y.example", until=NOW)
+    put(store, "bob@y.example", until=NOW + timedelta(seconds=1))
+    admission = store.admit(a_draft("order-1", "ann@y.example", "bob@y.example"))
+    assert recipients_of(admission) == ["ann@y.example"]
+
+
+def test_a_mail_may_go_all_the_same_beside_others_that_may_not(store):
+    put(store, "ann@y.example")
+    admission = store.admit(a_draft("order-1", ignore_suppression=True), a_draft("order-2"))
+    assert [mail.draft.id for mail in admission.admitted if mail.recipients] == ["order-1"]
+    assert [one.draft.id for one in admission.suppressed] == ["order-2"]
+
+
+def test_a_mail_to_nobody_else_is_final_loses_its_content_and_its_story_says_why(store):
+    put(store, "ann@y.example")
+    admission = store.admit(a_draft("order-1", hold=AT_ONCE))
+    assert [mail.recipients for mail in admission.admitted] == [()]
+    store.run(drop_contents, [one.mail_no for one in admission.suppressed])
+    assert store.count(contents) == 0
+    story = store.run(inquiry.show, "order-1", NOW)
+    [state] = story.recipients
+    assert (state.state, state.code, state.bounce_class) == ("bounced", 550, BounceClass.SUPPRESSED)
+    assert state.reply == "on the suppression list since 2026-03-01 (asked us to)"
+    assert store.run(transactions.next_wake) is None
+
+
+def test_a_mail_that_comes_twice_is_bounced_once(store):
+    put(store, "ann@y.example")
+    assert len(store.admit(a_draft("order-1")).suppressed) == 1
+    again = store.admit(a_draft("order-1"))
+    assert (len(again.duplicates), again.suppressed, len(store.rows())) == (1, [], 1)
+
+
+def test_thousands_of_recipients_are_asked_about_at_once(store):
+    for number in range(0, 3000, 1000):
+        put(store, f"r{number}@y.example")
+    admission = store.admit(a_draft("order-1", *(f"r{number}@y.example" for number in range(3000))))
+    assert [one.recipient for one in admission.suppressed] == ["r0@y.example", "r1000@y.example", "r2000@y.example"]
+    assert len(recipients_of(admission)) == 2997
+
+
+def test_an_empty_list_costs_a_batch_one_statement(store):
+    asked: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    store.admit(*(a_draft(f"order-{number}") for number in range(50)))
+    assert len([statement for statement in asked if "suppressions" in statement]) == 1
+
+
+def test_nobody_is_told_by_mail(store):
+    put(store, "ann@y.example")
+    store.admit(a_draft("order-1"))
+    assert len(store.run(inquiry.show, "order-1", NOW).recipients) == 1
+    assert store.run(inquiry.show, "order-1", NOW).reports == []
+
+
+def test_a_report_to_a_suppressed_reverse_path_is_bounced_as_well(store):
+    put(store, "shop@x.example")
+    [number] = store.admit_claimed(a_draft("order-1", hold=AT_ONCE))
+    [report] = settle(store, (number, NOBODY), bounces="dsn")[1]
+    [one] = report.suppressed
+    assert (one.draft.id, one.recipient) == (report.draft.id, "shop@x.example")
+    assert store.states(report.draft.id) == [State.BOUNCED]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What operators do to such a mail
+
+
+def of_two(store: OpenStore, *more: str) -> Draft:
+    """A held mail of which one recipient is suppressed."""
+    put(store, "ann@y.example")
+    draft = a_draft("order-1", "ann@y.example", *more)
+    store.admit(draft)
+    return draft
+
+
+@pytest.mark.parametrize(("others", "result"), [(["bob@y.example"], "retracted"), ([], "too_late")])
+def test_the_result_of_a_retract_is_that_of_the_others(store, others, result):
+    of_two(store, *others)
+    [answer] = store.run(recall.retract, Retract(id="order-1"), NOW, 9).mails
+    assert answer.result == result
+
+
+def test_a_release_lets_out_the_others(store):
+    of_two(store, "bob@y.example")
+    assert store.run(recall.release, Release(id="order-1"), NOW, 9).released == 1
+
+
+@pytest.mark.parametrize(
+    ("others", "result"), [(["bob@y.example"], ReplaceResult.REPLACED), ([], ReplaceResult.TOO_LATE)]
+)
+def test_a_mail_is_replaced_as_long_as_others_wait(store, others, result):
+    of_two(store, *others)
+    new = a_draft("order-1", "ann@y.example", "cyd@y.example", hold=AT_ONCE)
+    done = store.run(recall.replace, "order-1", new)
+    assert done.result is result
+    if done.result is ReplaceResult.REPLACED:
+        assert done.leaving is not None
+        assert [to.address for to in done.leaving.request.envelope.recipients] == ["cyd@y.example"]
+        assert [one.recipient for one in done.suppressed] == ["ann@y.example"]
+
+
+def test_a_replacement_to_suppressed_recipients_alone_does_not_leave(store):
+    put(store, "ann@y.example")
+    store.admit(a_draft("order-1", "bob@y.example"))
+    done = store.run(recall.replace, "order-1", a_draft("order-1", "ann@y.example", hold=AT_ONCE))
+    assert (done.result, done.leaving) == (ReplaceResult.REPLACED, None)
+    assert store.states() == [State.BOUNCED]
