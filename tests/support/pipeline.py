@@ -49,7 +49,7 @@ def relay_to(sink: Any, **more: Any) -> Settings:
         "identity": {"helo_name": "robot.example"},
         "sending": {"hold": 0},
         "bounces": "events",  # a scenario that counts mails counts its own
-        "retry": {"schedule": ["1s"], "probe_schedule": ["1s"], "jitter": 0},
+        "retry": {"schedule": ["1s"], "mailbox_full": 0, "probe_schedule": ["1s"], "jitter": 0},
         "suppression": {"automatic": False},  # what one scenario is refused the next one may send to
     }
     return merged(usual, more)
@@ -63,7 +63,7 @@ def direct_by(dns_server: str, mx_port: int, **more: Any) -> Settings:
         "identity": {"helo_name": "robot.example"},
         "sending": {"hold": 0},
         "bounces": "events",  # a scenario that counts mails counts its own
-        "retry": {"schedule": ["1s"], "probe_schedule": ["1s"], "jitter": 0},
+        "retry": {"schedule": ["1s"], "mailbox_full": 0, "probe_schedule": ["1s"], "jitter": 0},
         "suppression": {"automatic": False},  # what one scenario is refused the next one may send to
     }
     return merged(usual, more)
