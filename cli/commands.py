@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, demo, dkim, doctor, mails, replace, send, settings, setup, sites, up, watch
+from cli import dead, demo, dkim, doctor, mails, replace, send, settings, setup, sites, suppression, up, watch
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -30,6 +30,7 @@ def build() -> typer.Typer:
     _mails(app)
     app.add_typer(_settings(), name="settings", rich_help_panel=_OPERATING)
     app.add_typer(_dead(), name="dead", rich_help_panel=_OPERATING)
+    app.add_typer(_suppression(), name="suppression", rich_help_panel=_OPERATING)
     app.add_typer(_dkim(), name="dkim", rich_help_panel=_OPERATING)
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
@@ -116,6 +117,25 @@ def _dead() -> typer.Typer:
     group = _group("Dead letters: messages that no worker could handle, kept until somebody looks.")
     group.command("list", epilog=ending("pillarbox dead list", "pillarbox dead list --json"))(dead.list_letters)
     group.command("redrive", epilog=ending("pillarbox dead redrive", "pillarbox dead redrive --only 1"))(dead.redrive)
+    return group
+
+
+def _suppression() -> typer.Typer:
+    group = _group("Addresses that no mail goes to: their mail bounces on admission.")
+    group.command(
+        "list", epilog=ending("pillarbox suppression list", "pillarbox suppression list --address b@example.net --json")
+    )(suppression.list_entries)
+    group.command("add", epilog=ending("pillarbox suppression add b@example.net --reason 'asked us to'"))(
+        suppression.add
+    )
+    group.command("remove", epilog=ending("pillarbox suppression remove b@example.net"))(suppression.remove)
+    group.command(
+        "import",
+        epilog=ending("pillarbox suppression import list.csv", "pillarbox suppression import - < list.jsonl"),
+    )(suppression.import_entries)
+    group.command(
+        "export", epilog=ending("pillarbox suppression export > list.csv", "pillarbox suppression export --json")
+    )(suppression.export_entries)
     return group
 
 

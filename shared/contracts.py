@@ -273,7 +273,53 @@ class ListSites(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     """List the sites that are out of reach or paused."""
 
 
-Command = Retract | Release | Replace | Show | ListMails | Stats | ShowSettings | ListSites
+class ListSuppressions(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="suppression_list"
+):
+    """List the addresses that no mail goes to, in the order of the alphabet."""
+
+    address: str | None = None  # just this one
+    after: str = ""  # the `next` of the previous page
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+
+
+class SuppressedAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address that somebody wants no mail to go to."""
+
+    address: str
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class AddSuppressions(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="suppression_add"
+):
+    """Put addresses on the suppression list, until somebody removes them."""
+
+    entries: Annotated[list[SuppressedAddress], Meta(min_length=1, max_length=1000)]
+    author: Annotated[str, Meta(max_length=200)] = ""
+
+
+class RemoveSuppressions(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="suppression_remove"
+):
+    """Take addresses off the suppression list."""
+
+    addresses: Annotated[list[str], Meta(min_length=1, max_length=1000)]
+
+
+Command = (
+    Retract
+    | Release
+    | Replace
+    | Show
+    | ListMails
+    | Stats
+    | ShowSettings
+    | ListSites
+    | ListSuppressions
+    | AddSuppressions
+    | RemoveSuppressions
+)
 
 StateName = Literal["held", "releasing", "released", "claimed", "deferred", "delivered", "bounced", "retracted"]
 
@@ -463,6 +509,48 @@ class SitesAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="si
     sites: list[SiteLine]
 
 
+class SuppressionLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One address that no mail goes to, and why."""
+
+    address: str
+    since: datetime
+    until: datetime | None = None  # None: until somebody removes it
+    author: str = ""  # "" where a server's reply put it there
+    bounce_class: str = ""
+    code: int = 0
+    enhanced: str = ""
+    reply: str = ""  # what the server said, or the author's reason
+    mail: str = ""  # the mail that was refused
+
+
+class SuppressionsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="suppression_list"):
+    """A page of the list; `next` goes into the next command's `after`."""
+
+    entries: list[SuppressionLine]
+    next: str | None
+
+
+class RefusedAddress(Struct, frozen=True, kw_only=True):
+    """An entry that is no address."""
+
+    address: str
+    reason: str
+
+
+class SuppressionsAdded(Struct, frozen=True, kw_only=True, tag_field="answer", tag="suppression_add"):
+    """How many addresses are on the list now because of the command; those that are none are left out."""
+
+    added: int
+    refused: list[RefusedAddress]
+
+
+class SuppressionsRemoved(Struct, frozen=True, kw_only=True, tag_field="answer", tag="suppression_remove"):
+    """How many addresses were on the list and are no longer."""
+
+    removed: int
+    unknown: list[str]  # were not on it, or are no addresses
+
+
 class Refusal(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refused"):
     """The command was not understood or not allowed; nothing was done."""
 
@@ -479,6 +567,9 @@ Answer = (
     | StatsAnswer
     | SettingsAnswer
     | SitesAnswer
+    | SuppressionsAnswer
+    | SuppressionsAdded
+    | SuppressionsRemoved
     | Refusal
 )
 

@@ -16,17 +16,20 @@ from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
 from shared import metrics
-from shared.addresses import check_spec
+from shared.addresses import check_spec, refuse_control_characters
 from shared.broker import Consumer, Delivery, Message, Properties, Publisher
 from shared.contracts import (
+    AddSuppressions,
     Answer,
     Command,
     ListAnswer,
     ListMails,
     ListSites,
+    ListSuppressions,
     Refusal,
     Release,
     ReleaseAnswer,
+    RemoveSuppressions,
     Replace,
     ReplaceAnswer,
     Replaced,
@@ -42,6 +45,7 @@ from shared.contracts import (
     SitesAnswer,
     Stats,
     StatsAnswer,
+    SuppressionsAdded,
 )
 from shared.durations import Duration
 from shared.mail_store import StoreThread
@@ -129,8 +133,25 @@ class ControlDesk:
                 return await self._settings(command)
             case ListSites():
                 return SitesAnswer(sites=await self._thread.run(sites.list_down, now))
+            case ListSuppressions():
+                return await self._thread.run(suppression.list_suppressions, command, now)
+            case AddSuppressions():
+                return await self._add_suppressions(command, now)
+            case RemoveSuppressions():
+                removed = await self._thread.run(suppression.remove_suppressions, command)
+                log.info("suppressions_removed", addresses=removed.removed)
+                return removed
             case never:
                 assert_never(never)
+
+    async def _add_suppressions(self, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
+        try:
+            refuse_control_characters(command.author)
+        except ValueError as error:
+            raise Invalid("author", str(error)) from error
+        added = await self._thread.run(suppression.add_suppressions, command, now)
+        log.info("suppressions_added", addresses=added.added, refused=len(added.refused), author=command.author)
+        return added
 
     async def _retract(self, command: Retract, now: datetime) -> Answer:
         done = await self._thread.run(recall.retract, _chosen_by(command), now, self._feed.revision)

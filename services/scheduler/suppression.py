@@ -15,9 +15,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from services.scheduler.composed import Draft
 from services.scheduler.outcomes import Change
-from shared.addresses import ascii_domain_of
+from shared.addresses import ascii_domain_of, check_spec, refuse_control_characters
 from shared.classify import condemns_address
-from shared.contracts import BounceClass, BouncedEvent
+from shared.contracts import (
+    AddSuppressions,
+    BounceClass,
+    BouncedEvent,
+    ListSuppressions,
+    RefusedAddress,
+    RemoveSuppressions,
+    SuppressionLine,
+    SuppressionsAdded,
+    SuppressionsAnswer,
+    SuppressionsRemoved,
+)
 from shared.mail_store import State, suppressions
 from shared.settings import Suppression
 from shared.smtp_reply import Reply, own_verdict
@@ -69,8 +80,8 @@ def verdicts(connection: sa.Connection, drafts: Iterable[Draft]) -> dict[str, Re
 def _verdict(row: Any) -> Reply:
     said = str(Reply(row.code, row.enhanced, row.reply[:_SHOWN])) if row.code else row.reply[:_SHOWN]
     why = ": ".join(part for part in (row.bounce_class, said) if part)
-    since = f"on the suppression list since {row.time.date().isoformat()}"
-    return own_verdict(_CODE, _ENHANCED, f"{since} ({why})" if why else since)
+    since = f"on the suppression list since {row.time.date().isoformat()}" + (f" ({why})" if why else "")
+    return own_verdict(_CODE, _ENHANCED, f"{since}; remove it, or submit with ignore_suppression")
 
 
 def bounced_row(one: Suppressed) -> dict[str, Any]:
@@ -150,10 +161,91 @@ def _row(change: Change, rule: Suppression) -> dict[str, Any]:
 
 
 def _replace_automatic(connection: sa.Connection) -> Any:
+    return _replace_any(connection, where=suppressions.c.until.is_not(None))
+
+
+def _replace_any(connection: sa.Connection, where: sa.ColumnElement[bool] | None = None) -> Any:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(suppressions)
     new = {column.name: insert.excluded[column.name] for column in suppressions.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=["address"], set_=new, where=suppressions.c.until.is_not(None))
+    return insert.on_conflict_do_update(index_elements=["address"], set_=new, where=where)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What operators do
+
+
+def list_suppressions(connection: sa.Connection, command: ListSuppressions, now: datetime) -> SuppressionsAnswer:
+    """A page of the list."""
+    query = sa.select(suppressions).where(_valid, suppressions.c.address > command.after)
+    if command.address is not None:
+        query = query.where(suppressions.c.address == _known_key(command.address))
+    rows = connection.execute(query.order_by(suppressions.c.address).limit(command.limit + 1), {"now": now}).all()
+    page = rows[: command.limit]
+    return SuppressionsAnswer(
+        entries=[_line(row) for row in page], next=page[-1].address if len(rows) > command.limit else None
+    )
+
+
+def add_suppressions(connection: sa.Connection, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
+    """Put addresses there; one that is there already stays until it is removed, for the new reason."""
+    rows: dict[str, dict[str, Any]] = {}
+    refused: list[RefusedAddress] = []
+    for entry in command.entries:
+        try:
+            key = key_of(check_spec(entry.address.strip()))
+            reason = refuse_control_characters(entry.reason)
+        except ValueError as error:
+            refused.append(RefusedAddress(address=entry.address[:_SHOWN], reason=str(error)))
+        else:
+            rows[key] = _own_row(key, reason, command.author, now)
+    if rows:
+        connection.execute(_replace_any(connection), [rows[key] for key in sorted(rows)])
+    return SuppressionsAdded(added=len(rows), refused=refused)
+
+
+def remove_suppressions(connection: sa.Connection, command: RemoveSuppressions) -> SuppressionsRemoved:
+    """Take addresses off."""
+    keys = {_known_key(address): address for address in command.addresses}
+    known = suppressions.c.address.in_(sorted(keys))
+    found = set(connection.execute(sa.delete(suppressions).where(known).returning(suppressions.c.address)).scalars())
+    return SuppressionsRemoved(removed=len(found), unknown=[keys[key] for key in keys if key not in found])
+
+
+def _known_key(address: str) -> str:
+    """How the list spells it; what is no address is not on it."""
+    try:
+        return key_of(check_spec(address.strip()))
+    except ValueError:
+        return ""
+
+
+def _own_row(key: str, reason: str, author: str, now: datetime) -> dict[str, Any]:
+    return {
+        "address": key,
+        "bounce_class": "",
+        "code": 0,
+        "enhanced": "",
+        "reply": reason,
+        "mail": "",
+        "time": now,
+        "author": author,
+        "until": None,
+    }
+
+
+def _line(row: Any) -> SuppressionLine:
+    return SuppressionLine(
+        address=row.address,
+        since=row.time,
+        until=row.until,
+        author=row.author,
+        bounce_class=row.bounce_class,
+        code=row.code,
+        enhanced=row.enhanced,
+        reply=row.reply,
+        mail=row.mail,
+    )
 
 
 def forget_suppressions(connection: sa.Connection, now: datetime) -> None:

@@ -12,8 +12,26 @@ from services.scheduler import store as transactions
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import drop_contents
 from services.scheduler.outcome_desk import settle_and_tell
-from services.scheduler.suppression import forget_suppressions
-from shared.contracts import BounceClass, OutcomeReport, RecipientOutcome, Release, ReplaceResult, Retract
+from services.scheduler.suppression import (
+    add_suppressions,
+    forget_suppressions,
+    list_suppressions,
+    remove_suppressions,
+)
+from shared.contracts import (
+    AddSuppressions,
+    BounceClass,
+    ListSuppressions,
+    OutcomeReport,
+    RecipientOutcome,
+    Release,
+    RemoveSuppressions,
+    ReplaceResult,
+    Retract,
+    SuppressedAddress,
+    SuppressionsAdded,
+    SuppressionsAnswer,
+)
 from shared.mail_store import State, contents, suppressions
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome
 from shared.settings import parse_settings
@@ -21,6 +39,7 @@ from shared.smtp_reply import Reply, own_verdict
 from tests.support.store import NOW, OpenStore, a_draft
 
 AT_ONCE = timedelta(0)
+WAYS_OUT = "remove it, or submit with ignore_suppression"
 DAY = timedelta(days=1)
 HOST = "mx.example [192.0.2.1]:25"
 NOBODY = Bounced(Reply(550, "5.1.1", "nobody"), HOST)
@@ -139,7 +158,7 @@ def test_a_suppressed_recipient_is_bounced_from_the_start_and_the_others_go(stor
     assert (one.draft.id, one.recipient, one.verdict.code, one.verdict.enhanced) == (
         "order-1", "bob@y.example", 550, "5.7.1",
     )  # fmt: skip
-    assert one.verdict.text == "on the suppression list since 2026-03-01 (bad_mailbox: 550 5.1.1 nobody)"
+    assert one.verdict.text == "on the suppression list since 2026-03-01 (bad_mailbox: 550 5.1.1 nobody); " + WAYS_OUT
     assert not one.verdict.remote
     waiting = State.HELD if hold else State.RELEASING
     assert store.states() == [waiting, waiting, State.BOUNCED]
@@ -183,7 +202,7 @@ def test_a_mail_to_nobody_else_is_final_loses_its_content_and_its_story_says_why
     story = store.run(inquiry.show, "order-1", NOW)
     [state] = story.recipients
     assert (state.state, state.code, state.bounce_class) == ("bounced", 550, BounceClass.SUPPRESSED)
-    assert state.reply == "on the suppression list since 2026-03-01 (asked us to)"
+    assert state.reply == "on the suppression list since 2026-03-01 (asked us to); " + WAYS_OUT
     assert store.run(transactions.next_wake) is None
 
 
@@ -269,3 +288,61 @@ def test_a_replacement_to_suppressed_recipients_alone_does_not_leave(store):
     done = store.run(recall.replace, "order-1", a_draft("order-1", "ann@y.example", hold=AT_ONCE))
     assert (done.result, done.leaving) == (ReplaceResult.REPLACED, None)
     assert store.states() == [State.BOUNCED]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What operators do
+
+
+def add(store: OpenStore, *addresses: str, reason: str = "", author: str = "ann") -> SuppressionsAdded:
+    entries = [SuppressedAddress(address=address, reason=reason) for address in addresses]
+    return store.run(add_suppressions, AddSuppressions(entries=entries, author=author), NOW)
+
+
+def page(store: OpenStore, now: datetime = NOW, **fields: Any) -> SuppressionsAnswer:
+    return store.run(list_suppressions, ListSuppressions(**fields), now)
+
+
+def test_an_operators_entry_says_who_and_why_and_has_no_end(store):
+    assert add(store, "Gone@Y.example", reason="asked us to").added == 1
+    [line] = page(store).entries
+    assert (line.address, line.author, line.reply, line.until) == ("gone@y.example", "ann", "asked us to", None)
+
+
+def test_an_operators_entry_outlives_what_a_server_had_said(store):
+    refuse(store, "gone@y.example")
+    add(store, "gone@y.example", reason="asked us to")
+    [line] = page(store, NOW + 400 * DAY).entries
+    assert (line.reply, line.bounce_class, line.until) == ("asked us to", "", None)
+
+
+def test_what_is_no_address_is_refused_by_name_and_the_others_are_added(store):
+    done = add(store, "one@y.example", "no address", "two@y.example", "ONE@y.example")
+    assert done.added == 2
+    assert [one.address for one in done.refused] == ["no address"]
+    assert [line.address for line in page(store).entries] == ["one@y.example", "two@y.example"]
+
+
+def test_what_is_removed_gets_mail_again_and_what_was_not_there_is_named(store):
+    refuse(store, "gone@y.example")
+    answer = store.run(
+        remove_suppressions, RemoveSuppressions(addresses=["GONE@y.example", "never@y.example", "no address"])
+    )
+    assert (answer.removed, answer.unknown) == (1, ["never@y.example", "no address"])
+    assert recipients_of(store.admit(a_draft("second", "gone@y.example"))) == ["gone@y.example"]
+
+
+def test_a_list_comes_in_pages_and_without_what_is_over(store):
+    add(store, *(f"r{number}@y.example" for number in range(5)))
+    put(store, "over@y.example", until=NOW)
+    first = page(store, limit=3)
+    second = page(store, limit=3, after=first.next)
+    assert [line.address for line in first.entries] == ["r0@y.example", "r1@y.example", "r2@y.example"]
+    assert [line.address for line in second.entries] == ["r3@y.example", "r4@y.example"]
+    assert second.next is None
+
+
+@pytest.mark.parametrize(("asked", "found"), [("R1@Y.example", 1), ("r2@y.example", 0), ("no address", 0)])
+def test_one_address_can_be_asked_for(store, asked, found):
+    add(store, "r1@y.example")
+    assert len(page(store, address=asked).entries) == found

@@ -8,7 +8,7 @@ from cli.running import run
 COMMANDS = [
     "up", "scale", "demo", "setup", "send", "retract", "replace", "release", "list", "show", "settings get",
     "settings set", "settings edit", "settings history", "settings rollback", "dead list", "dead redrive", "watch",
-    "sites",
+    "sites", "suppression list", "suppression add", "suppression remove", "suppression import", "suppression export",
 ]  # fmt: skip
 
 

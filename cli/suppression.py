@@ -1,0 +1,217 @@
+"""`pillarbox suppression`: the addresses that no mail goes to."""
+
+import csv
+import itertools
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Annotated, TypeVar
+
+import msgspec
+import typer
+
+from cli.client import Client, with_client
+from cli.failures import CommandFailed
+from cli.home import Home
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from cli.output import brief_time, plain, print_json, print_json_line, remark, screen, table
+from cli.settings_publish import author
+from shared.contracts import (
+    AddSuppressions,
+    ListSuppressions,
+    RefusedAddress,
+    RemoveSuppressions,
+    SuppressedAddress,
+    SuppressionLine,
+    SuppressionsAdded,
+    SuppressionsAnswer,
+    SuppressionsRemoved,
+)
+
+T = TypeVar("T")
+
+_AT_ONCE = 1000  # addresses in one command
+_COLUMNS = ("address", "reason")
+
+AddressesArgument = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address or several.")]
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A line of a file of JSON lines; what else `export` writes there is passed over."""
+
+    address: str
+    reason: str = ""
+
+
+def list_entries(
+    address: Annotated[str | None, typer.Option("--address", help="Just this one.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 50,
+    after: Annotated[str, typer.Option("--after", help="Those behind this address.")] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the addresses that no mail goes to: since when, until when, who or what put them there."""
+    command = ListSuppressions(address=address, after=after, limit=limit)
+    answer = with_client(Home(home), lambda client: client.ask(command, SuppressionsAnswer))
+    if as_json:
+        print_json(answer)
+        return
+    if answer.entries:
+        now = datetime.now(UTC)
+        rows = [[plain(cell) for cell in _row(entry, now)] for entry in answer.entries]
+        screen().print(table(["address", "since", "until", "by", "why"], rows, wide=["address", "why"]))
+    else:
+        remark("no such address is on the list" if address else "nobody is on the list")
+    if answer.next:
+        remark(f"there are more: --after {plain(answer.next)}")
+
+
+def add(
+    addresses: AddressesArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put addresses on the list, until somebody removes them. Exit 1 when one of them is no address."""
+    entries = [SuppressedAddress(address=address, reason=reason) for address in addresses]
+    _show_added(_add_all(Home(home), entries), as_json)
+
+
+def remove(addresses: AddressesArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Take addresses off the list. Exit 1 when one of them was not on it."""
+
+    async def ask(client: Client) -> list[SuppressionsRemoved]:
+        return [
+            await client.ask(RemoveSuppressions(addresses=list(part)), SuppressionsRemoved)
+            for part in _parts(addresses)
+        ]
+
+    answers = with_client(Home(home), ask)
+    unknown = [address for answer in answers for address in answer.unknown]
+    removed = sum(answer.removed for answer in answers)
+    if as_json:
+        print_json({"removed": removed, "unknown": unknown})
+    else:
+        remark(f"{removed} removed")
+        for address in unknown:
+            remark(f"{plain(address)}: was not on the list")
+    if unknown:
+        raise typer.Exit(1)
+
+
+def import_entries(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the addresses of a file on the list: CSV (a line an address; behind a comma the reason) or JSON lines.
+
+    A first CSV line that says "address" is passed over. Exit 1 when a line holds no address; the others are added.
+    """
+    with _opened(file) as lines:
+        _show_added(_add_all(Home(home), _read(lines)), as_json)
+
+
+def export_entries(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Print the whole list as CSV, or as JSON lines with --json; `import` reads both."""
+
+    async def print_all(client: Client) -> None:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        if not as_json:
+            writer.writerow(_COLUMNS)
+        async for entry in _pages(client):
+            if as_json:
+                print_json_line({**msgspec.to_builtins(entry), "reason": _why(entry)})
+            else:
+                writer.writerow([entry.address, _why(entry)])
+
+    with_client(Home(home), print_all)
+
+
+# ---------------------------------------------------------------------------------------------------------
+
+
+async def _pages(client: Client) -> AsyncIterator[SuppressionLine]:
+    after: str | None = ""
+    while after is not None:
+        page = await client.ask(ListSuppressions(after=after, limit=_AT_ONCE), SuppressionsAnswer)
+        for entry in page.entries:
+            yield entry
+        after = page.next
+
+
+def _add_all(home: Home, entries: Iterable[SuppressedAddress]) -> SuppressionsAdded:
+    """Add them, a thousand at a time: a large file is never in memory as a whole."""
+
+    async def ask(client: Client) -> SuppressionsAdded:
+        added, refused = 0, list[RefusedAddress]()
+        for part in _parts(entries):
+            answer = await client.ask(AddSuppressions(entries=list(part), author=author()), SuppressionsAdded)
+            added, refused = added + answer.added, refused + answer.refused
+        return SuppressionsAdded(added=added, refused=refused)
+
+    return with_client(home, ask)
+
+
+def _show_added(done: SuppressionsAdded, as_json: bool) -> None:
+    if as_json:
+        print_json({"added": done.added, "refused": done.refused})
+    else:
+        remark("1 address added" if done.added == 1 else f"{done.added:,} addresses added")
+        for one in done.refused:
+            remark(f"{plain(one.address)}: {plain(one.reason)}")
+    if done.refused:
+        raise typer.Exit(1)
+
+
+def _parts(items: Iterable[T]) -> Iterator[Sequence[T]]:
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, _AT_ONCE)):
+        yield part
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[str]]:
+    if str(file) == "-":
+        yield sys.stdin
+        return
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            yield lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{file} can not be read: {error}") from error
+
+
+def _read(lines: IO[str]) -> Iterator[SuppressedAddress]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        entry = _from_json(line, number) if line.lstrip().startswith("{") else _from_csv(line)
+        if not (number == 1 and entry.address.strip().lower() == _COLUMNS[0]):
+            yield entry
+
+
+def _from_json(line: str, number: int) -> SuppressedAddress:
+    try:
+        found = msgspec.json.decode(line, type=_Line)
+    except msgspec.DecodeError as error:
+        raise CommandFailed(f"line {number}: {error}; takes JSON with an address") from error
+    return SuppressedAddress(address=found.address, reason=found.reason[:500])
+
+
+def _from_csv(line: str) -> SuppressedAddress:
+    address, reason, *_ = [*next(csv.reader([line])), ""]
+    return SuppressedAddress(address=address, reason=reason.strip()[:500])
+
+
+def _row(entry: SuppressionLine, now: datetime) -> list[str]:
+    until = brief_time(entry.until, now) if entry.until else "removed"
+    by = entry.author or (f"mail {entry.mail}" if entry.mail else "")
+    return [entry.address, brief_time(entry.since, now), until, by, _why(entry)]
+
+
+def _why(entry: SuppressionLine) -> str:
+    said = " ".join(part for part in (str(entry.code or ""), entry.enhanced, entry.reply.replace("\n", " ")) if part)
+    return ": ".join(part for part in (entry.bounce_class, said) if part)
