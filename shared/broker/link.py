@@ -2,19 +2,17 @@
 
 import asyncio
 import ssl
-import struct
 from collections import deque
 from typing import Any
 
 import pika
 import pika.exceptions
-import pika.frame
 import structlog
 import tenacity
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from shared.broker.errors import BrokerRefused, BrokerUnreachable, in_words, may_pass
-from shared.broker.messages import UNREADABLE_PROPERTIES
+from shared.broker.mended_pika import MendedConnection, MendedServices
 
 log = structlog.get_logger()
 
@@ -112,12 +110,12 @@ class Link:
             else:  # a name that does not resolve, a peer that speaks something else: pika has an error of its own kind
                 opened.set_exception(ConnectionError(in_words(error)))
 
-        _Connection(
+        MendedConnection(
             parameters,
             on_open_callback=settle,
             on_open_error_callback=settle,
             on_close_callback=self._on_closed,
-            custom_ioloop=asyncio.get_running_loop(),
+            custom_ioloop=MendedServices(asyncio.get_running_loop()),
         )
         return await opened
 
@@ -145,27 +143,6 @@ class Link:
     def _on_unblocked(self, _connection: AsyncioConnection, _frame: Any) -> None:
         log.info("broker_unblocked")
         self.unblocked.set()
-
-
-class _Connection(AsyncioConnection):  # type: ignore[misc]  # pika types it as Any
-    """pika's, but for properties that it can not read, such as a time in the year 36812, or tables in tables in tables.
-
-    They would cost the connection, and again at each redelivery, until all that was delivered beside them became dead
-    letters too. So the message comes with a content type that nobody takes.
-    """
-
-    def _read_frame(self) -> Any:
-        try:
-            return super()._read_frame()
-        except (ValueError, OverflowError, OSError, RecursionError, struct.error, pika.exceptions.ProtocolSyntaxError):
-            kind, channel, size = struct.unpack_from(">BHL", self._frame_buffer)
-            if kind != pika.spec.FRAME_HEADER:
-                raise
-            (body_size,) = struct.unpack_from(">Q", self._frame_buffer, pika.spec.FRAME_HEADER_SIZE + 4)
-            length = pika.spec.FRAME_HEADER_SIZE + size + pika.spec.FRAME_END_SIZE
-            return length, pika.frame.Header(
-                channel, body_size, pika.BasicProperties(content_type=UNREADABLE_PROPERTIES)
-            )
 
 
 def _parameters(url: str, name: str) -> pika.URLParameters:

@@ -2,6 +2,9 @@
 
 import asyncio
 import itertools
+import select
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -19,6 +22,8 @@ from shared.broker import (
     exchange,
     queue,
 )
+from shared.broker.errors import may_pass
+from shared.broker.mended_pika import MendedServices
 from tests.support.broker import (
     QUORUM,
     numbered,
@@ -162,6 +167,27 @@ def test_a_peer_that_speaks_something_else_is_unreachable():
             port = server.sockets[0].getsockname()[1]
             with pytest.raises(BrokerUnreachable):
                 await start_and_close(f"amqp://u:p@127.0.0.1:{port}/", patience_s=0.5)
+
+    run(scene())
+
+
+def reset_by_its_peer() -> socket.socket:
+    """A socket that was connected."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+    select.select([ours], [], [], 5)
+    return ours
+
+
+def test_a_broker_that_hangs_up_as_soon_as_it_has_taken_the_connection_counts_as_one_that_failed():
+    async def scene() -> None:
+        ended: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        services = MendedServices(asyncio.get_running_loop())
+        services.create_streaming_connection(object, reset_by_its_peer(), ended.set_result)
+        assert may_pass(await ended)
 
     run(scene())
 
