@@ -1,7 +1,6 @@
 """The broker as commands use it: with patience of some seconds, commands with their answers, publishing."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,7 +12,7 @@ from cli.failures import CommandFailed, ExitCode
 from cli.home import Home, find_broker
 from cli.output import encode_hook
 from shared import topology
-from shared.broker import Broker, Consumer, Message, Properties, Refused
+from shared.broker import Broker, Caller, Message, Refused
 from shared.contracts import Answer, Command, Refusal
 from shared.environment import without_password
 from shared.topology import CONTROL
@@ -32,8 +31,7 @@ class Client:
         self.broker = broker
         self.where = without_password(url)
         self._answer_time_s = answer_time.total_seconds()
-        self._answers: Consumer | None = None
-        self._answer_queue = f"pillarbox.answer.{uuid.uuid4()}"
+        self._caller: Caller | None = None
 
     async def ask(self, command: Command, kind: type[T]) -> T:
         """Publish a command and wait for its answer, which must be of this kind.
@@ -56,29 +54,14 @@ class Client:
         return answer
 
     async def _ask(self, command: Command) -> Answer:
-        answers = await self._subscribed()
-        asked = str(uuid.uuid4())
-        properties = Properties(
-            content_type="application/json", message_id=asked, correlation_id=asked, reply_to=self._answer_queue
-        )
-        refused = await self.broker.publisher.publish(
-            [Message(CONTROL, "", msgspec.json.encode(command, enc_hook=encode_hook), properties)]
-        )
-        if refused:
-            raise not_taken(refused[0])
-        while True:
-            deliveries = await answers.batch(10)
-            answers.ack(deliveries)
-            for delivery in deliveries:
-                if delivery.properties.correlation_id == asked:
-                    answer: Answer = msgspec.json.decode(delivery.body, type=Answer)
-                    return answer
-
-    async def _subscribed(self) -> Consumer:
-        if self._answers is None:
-            self._answers = self.broker.consume(self._answer_queue, 10, exclusive=True)
-        await self._answers.subscribed()
-        return self._answers
+        if self._caller is None:
+            self._caller = self.broker.caller()
+        body = msgspec.json.encode(command, enc_hook=encode_hook)
+        said = await self._caller.ask(CONTROL, body, "application/json")
+        if isinstance(said, Refused):
+            raise not_taken(said)
+        answer: Answer = msgspec.json.decode(said.body, type=Answer)
+        return answer
 
     async def publish(self, messages: list[Message], time_limit: timedelta) -> list[Refused]:
         """Publish with confirms. Raises CommandFailed when they do not come in time."""

@@ -17,7 +17,7 @@ from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
 from shared import metrics
 from shared.addresses import check_spec, refuse_control_characters
-from shared.broker import Consumer, Delivery, Message, Properties, Publisher
+from shared.broker import REPLY_TO, Consumer, Delivery, Message, Properties, Publisher
 from shared.contracts import (
     AddSuppressions,
     Answer,
@@ -51,6 +51,7 @@ from shared.durations import Duration
 from shared.mail_store import StoreThread
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 from shared.settings_feed import SettingsFeed
+from shared.topology import QUEUES
 from shared.worker import finish
 
 log = structlog.get_logger()
@@ -104,10 +105,17 @@ class ControlDesk:
             return Refusal(field=refused.field, reason=refused.reason)
 
     async def _reply(self, delivery: Delivery, answer: Answer) -> None:
-        if not delivery.properties.reply_to:
+        reply_to = delivery.properties.reply_to
+        if not reply_to:
+            return
+        if reply_to in QUEUES:
+            # Who may give commands may not write to these; the scheduler must not do it in their place.
+            log.warning("answer_not_delivered", reason=f"reply_to names {reply_to}, a queue of ours", next="none")
             return
         properties = Properties(content_type=_JSON, correlation_id=delivery.properties.correlation_id)
-        message = Message("", delivery.properties.reply_to, msgspec.json.encode(answer), properties)
+        # A channel that waits for direct replies is no queue: with `mandatory` they would count as not routed.
+        mandatory = not reply_to.startswith(f"{REPLY_TO}.")
+        message = Message("", reply_to, msgspec.json.encode(answer), properties, mandatory)
         for refusal in await self._publisher.publish([message]):
             log.info("answer_not_delivered", reason=refusal.reason, next="none")
 

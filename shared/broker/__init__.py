@@ -6,6 +6,7 @@ messages are published again (so every hop bears repeats), and unacked deliverie
 """
 
 from shared.broker.broker import Broker
+from shared.broker.caller import REPLY_TO, Caller
 from shared.broker.consumer import Consumer
 from shared.broker.declaring import Declaration, binding, exchange, queue
 from shared.broker.errors import BrokerRefused, BrokerUnreachable
@@ -15,10 +16,12 @@ from shared.broker.publisher import CONFIRM_WINDOW, Publisher
 
 __all__ = [
     "CONFIRM_WINDOW",
+    "REPLY_TO",
     "UNREADABLE_PROPERTIES",
     "Broker",
     "BrokerRefused",
     "BrokerUnreachable",
+    "Caller",
     "Consumer",
     "Declaration",
     "Delivery",

@@ -8,6 +8,7 @@ import pika.exceptions
 import structlog
 import tenacity
 
+from shared.broker.caller import Caller
 from shared.broker.channel import call, open_channel
 from shared.broker.consumer import Consumer
 from shared.broker.declaring import Declaration
@@ -30,6 +31,7 @@ class Broker:
         self._publish_link = Link(url, f"{name}: publish", patience_s)
         self._consume_link = Link(url, f"{name}: consume", patience_s)
         self._consumers: list[Consumer] = []
+        self._callers: list[Caller] = []
         self.publisher = Publisher(self._publish_link)
 
     async def start(self) -> None:
@@ -47,16 +49,19 @@ class Broker:
         prefetch: int,
         *,
         arguments: Callable[[], dict[str, Any]] = dict,
-        exclusive: bool = False,
     ) -> Consumer:
-        """Consume a queue over a channel of its own. `arguments` are asked for at every (re)subscription.
-
-        `exclusive` declares the queue first, for this connection alone; it goes with it.
-        """
-        consumer = Consumer(self._consume_link, queue, prefetch, arguments, exclusive)
+        """Consume a queue over a channel of its own. `arguments` are asked for at every (re)subscription."""
+        consumer = Consumer(self._consume_link, queue, prefetch, arguments)
         consumer.start()
         self._consumers = [*(one for one in self._consumers if not one.closed), consumer]
         return consumer
+
+    def caller(self) -> Caller:
+        """Ask, and hear the answers, over a channel of its own."""
+        caller = Caller(self._publish_link)
+        caller.start()
+        self._callers.append(caller)
+        return caller
 
     async def declare(self, declarations: Sequence[Declaration]) -> None:
         """Declare exchanges, queues and bindings, in order; what exists stays as it is.
@@ -102,9 +107,8 @@ class Broker:
 
     async def close(self) -> None:
         """Send the last acks and close both connections; what is unacked goes back to its queue."""
-        for consumer in self._consumers:
-            await consumer.close()
-        await self.publisher.close()
+        for keeper in (*self._consumers, *self._callers, self.publisher):
+            await keeper.close()
         await asyncio.gather(self._publish_link.close(), self._consume_link.close())
 
 

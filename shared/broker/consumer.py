@@ -29,13 +29,11 @@ class Consumer(ChannelKeeper):
         queue_name: str,
         prefetch: int,
         arguments: Callable[[], dict[str, Any]],
-        exclusive: bool,
     ) -> None:
         super().__init__(link, f"consume {queue_name}")
         self._queue = queue_name
         self._prefetch = prefetch
         self._arguments = arguments
-        self._exclusive = exclusive
         self._deliveries: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._settled: set[int] = set()  # done, above the lowest outstanding one
@@ -110,8 +108,6 @@ class Consumer(ChannelKeeper):
         self._unsent.clear()
         self._settled.clear()
         self._lowest = 1
-        if self._exclusive:
-            await call(channel, channel.queue_declare, queue=self._queue, exclusive=True, auto_delete=True)
         await call(channel, channel.basic_qos, prefetch_count=self._prefetch)
         # The broker cancels a consumer when its queue is deleted or moves: treat it as a lost channel.
         channel.add_on_cancel_callback(lambda _frame: channel.close() if channel.is_open else None)

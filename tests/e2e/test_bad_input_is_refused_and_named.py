@@ -166,6 +166,16 @@ def test_a_command_that_is_not_understood_is_answered_with_the_field(pipeline: P
     pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
 
 
+def test_an_answer_never_goes_to_a_queue_of_pillarboxs_own(pipeline: Pipeline):
+    [scheduler] = pipeline.of("scheduler")
+    properties = pika.BasicProperties(reply_to="pillarbox.submit", correlation_id="1")
+    pipeline.client.publish("pillarbox.control", b'{"command": "stats"}', properties)
+
+    scheduler.wait_for_log("answer_not_delivered")
+    pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
+    assert pipeline.events("rejected") == []
+
+
 @pytest.mark.parametrize("exchange", ["pillarbox.resolve", "pillarbox.outcome"])
 def test_a_message_between_workers_that_is_not_understood_is_put_aside(pipeline: Pipeline, exchange: str):
     pipeline.client.publish(exchange, b"\xc1nonsense", pika.BasicProperties(content_type="application/msgpack"))

@@ -11,8 +11,13 @@ from structlog.testing import capture_logs
 
 from shared.broker import (
     UNREADABLE_PROPERTIES,
+    Broker,
     BrokerRefused,
     Delivery,
+    Message,
+    Properties,
+    binding,
+    exchange,
     queue,
 )
 from shared.dead import dead_letter
@@ -146,32 +151,51 @@ async def _delete_queue(url: str, name: str) -> None:
     await asyncio.to_thread(delete)
 
 
-def test_an_exclusive_queue_is_for_one_connection_and_goes_with_it(amqp_url):
+async def answer_each(broker: Broker, name: str) -> None:
+    """Answer every question in a queue by its own words, and a word of somebody else's besides."""
+    consumer = broker.consume(name, 10)
+    while True:
+        for delivery in await consumer.batch(10):
+            asked = delivery.properties
+            answers = [(b"not for you", "another"), (b"re: " + delivery.body, asked.correlation_id)]
+            await broker.publisher.publish(
+                [Message("", asked.reply_to, body, Properties(correlation_id=id), False) for body, id in answers]
+            )
+            consumer.ack([delivery])
+
+
+def test_answers_come_back_to_who_has_asked_without_a_queue(amqp_url):
     async def scene() -> None:
-        async with opened(amqp_url) as other:
-            async with opened(amqp_url) as broker:
-                consumer = broker.consume("answers", 10, exclusive=True)
-                await consumer.subscribed()
-                assert await other.publisher.publish(to_queue("answers", b"an answer")) == []
-                [delivery] = await consumer.batch(10)
-                assert delivery.body == b"an answer"
-            with pytest.raises(BrokerRefused, match="answers"):
-                await other.count("answers")
-            [refusal] = await other.publisher.publish(to_queue("answers", b"too late"))
-            assert "no queue takes it" in refusal.reason
+        to_it = (exchange("e", "fanout"), queue("q", QUORUM), binding("q", "e", ""))
+        async with opened(amqp_url, *to_it) as broker, opened(amqp_url) as other:
+            answering = asyncio.create_task(answer_each(other, "q"))
+            caller = broker.caller()
+            answers = await asyncio.gather(*(caller.ask("e", body, "text/plain") for body in numbered(20)))
+            assert [answer.body for answer in answers] == [b"re: " + body for body in numbered(20)]
+            answering.cancel()
 
     run(scene())
 
 
-def test_an_exclusive_queue_is_there_again_after_a_lost_connection(rabbitmq, amqp_url):
+def test_questions_are_answered_again_after_a_lost_connection(rabbitmq, amqp_url):
     async def scene() -> None:
-        async with opened(amqp_url) as broker:
-            consumer = broker.consume("answers", 10, exclusive=True)
-            await consumer.subscribed()
+        to_it = (exchange("e", "fanout"), queue("q", QUORUM), binding("q", "e", ""))
+        async with opened(amqp_url, *to_it) as broker:
+            answering = asyncio.create_task(answer_each(broker, "q"))
+            caller = broker.caller()
+            assert (await caller.ask("e", b"1", "text/plain")).body == b"re: 1"
             await asyncio.to_thread(drop_connections, rabbitmq)
-            while await broker.publisher.publish(to_queue("answers", b"an answer")):
-                await asyncio.sleep(0.02)
-            assert (await consumer.batch(10))[0].body == b"an answer"
+            assert (await caller.ask("e", b"2", "text/plain")).body == b"re: 2"
+            answering.cancel()
+
+    run(scene())
+
+
+def test_a_question_that_nobody_takes_comes_back_as_refused(amqp_url):
+    async def scene() -> None:
+        async with opened(amqp_url, exchange("e", "fanout")) as broker:
+            refused = await broker.caller().ask("e", b"anybody?", "text/plain")
+            assert "no queue takes it" in refused.reason
 
     run(scene())
 
