@@ -4,7 +4,6 @@ The enhanced code decides where it says enough (RFC 3463), then rules on the tex
 enhanced code says in general, then the basic code. Facts about receivers are in the rules, choices are here.
 """
 
-import enum
 import re
 import tomllib
 from functools import cache, lru_cache
@@ -26,14 +25,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     says: str  # a regular expression on the shape of the text
     enhanced: str = ""  # given: only for this enhanced code
     examples: list[str]  # replies that this rule, and none before it, decides
-
-
-class Scope(enum.Enum):
-    """Whom a failure concerns, and so what has to wait for it."""
-
-    RECIPIENT = "recipient"  # mail to others goes on
-    MAIL = "mail"  # other mail goes on, to the same recipient too
-    SITE = "site"  # all mail of the site would meet the same
 
 
 # Codes whose meaning leaves no doubt, without their first digit.
@@ -103,35 +94,19 @@ _BASIC = {
 
 _OWN = {**_PRECISE, **_VAGUE, "7.0": BounceClass.AUTHENTICATION, "1.7": BounceClass.PROTOCOL}  # what we say ourselves
 
-_CONCERNS = {
-    BounceClass.BAD_MAILBOX: Scope.RECIPIENT,
-    BounceClass.BAD_DOMAIN: Scope.RECIPIENT,
-    BounceClass.INACTIVE: Scope.RECIPIENT,
-    BounceClass.MAILBOX_FULL: Scope.RECIPIENT,
-    BounceClass.GREYLIST: Scope.RECIPIENT,  # who is told to come again is the triple of sender, recipient and address
-    BounceClass.RATE: Scope.SITE,  # more of it makes it worse
-    BounceClass.SPAM: Scope.MAIL,  # one bad mail among good ones may not stop them
-    BounceClass.BLOCKED: Scope.SITE,  # said of our address, so of everything that comes from it
-    BounceClass.POLICY: Scope.SITE,  # counts against us with the big receivers, each time
-    BounceClass.CONTENT: Scope.MAIL,
-    BounceClass.TOO_BIG: Scope.MAIL,
-    BounceClass.AUTHENTICATION: Scope.SITE,
-    BounceClass.TLS: Scope.SITE,
-    BounceClass.NETWORK: Scope.SITE,
-    BounceClass.SYSTEM: Scope.MAIL,  # a 4yz to one mail says nothing about the next
-    BounceClass.PROTOCOL: Scope.MAIL,
-    BounceClass.LOOP: Scope.RECIPIENT,
-    BounceClass.SUPPRESSED: Scope.RECIPIENT,
-    BounceClass.UNKNOWN: Scope.MAIL,
-}
+# Said to one mail, and true of all that we bring to the server; more of it makes it worse.
+_OF_ALL_OUR_MAIL = {BounceClass.RATE, BounceClass.BLOCKED, BounceClass.AUTHENTICATION, BounceClass.TLS}
+# With the recipients' own servers each of these costs reputation, which all our mail shares. A relay says it of one
+# sender's domain, and the others may not wait for that.
+_OF_ALL_OUR_MAIL_TO_AN_MX = _OF_ALL_OUR_MAIL | {BounceClass.POLICY}
 
 # That the address itself is useless, and stays so. What is said about us, the mail or the moment never counts.
 _USELESS_ADDRESS = {BounceClass.BAD_MAILBOX, BounceClass.BAD_DOMAIN, BounceClass.INACTIVE}
 
 
-def concerns(bounce_class: BounceClass) -> Scope:
-    """Whom a failure of this class concerns."""
-    return _CONCERNS[bounce_class]
+def turns_us_away(reply: Reply, *, relay: bool) -> bool:
+    """Whether a server's refusal of one mail speaks of all that we bring to it, and not of this mail or recipient."""
+    return reply.remote and classify(reply) in (_OF_ALL_OUR_MAIL if relay else _OF_ALL_OUR_MAIL_TO_AN_MX)
 
 
 def condemns_address(reply: Reply) -> bool:

@@ -160,6 +160,11 @@ class Route(Struct, frozen=True, array_like=True):
     ca_file: str = ""  # on the senders: the authorities to trust instead of the system's
     implicit_tls: bool = False  # TLS comes before the greeting, on another port than 465 too
 
+    @property
+    def to_relay(self) -> bool:
+        """Whether it leads to a relay, and not to the recipients' own servers."""
+        return self.site.startswith("relay:")
+
 
 class SendRequest(Struct, frozen=True, array_like=True):
     """The resolver has found a route; a sender may claim and connect. Every recipient is of this one site."""

@@ -171,8 +171,8 @@ class Retry(_Group, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=100,
-            description="the pauses of a site that is out of reach or has answered 421, one after another; then one "
-            "connection is tried for all its mail",
+            description="the pauses of a site that is out of reach, has answered 421 or turns us away, one after "
+            "another; then one connection is tried for all its mail",
         ),
     ] = (
         Duration(minutes=1),

@@ -253,7 +253,7 @@ class _Dialler:
             policy,
             is_implicit(policy, target.port),
             self._login,
-            beware_of_loops=self._route.site.startswith("mx:"),
+            beware_of_loops=not self._route.to_relay,
         )
         parser = ReplyParser()
         opened = await link.converse(opening_of(introduction, self._timeouts, parser), policy, self._context)

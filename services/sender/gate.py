@@ -27,6 +27,9 @@ _KEEP_UP_S = 10.0  # how long a pause may be unknown to a sender that has connec
 _OPEN_FOR_S = 2 * _KEEP_UP_S
 _CLOSED_FOR_S = 1.0  # a site that comes up is asked for soon, and a burst of its mail is one question
 
+# A limit may be one mail's own, such as its sender's. So many refusals in a row, no mail taken between, are no chance.
+_ENOUGH_REFUSALS = 3
+
 # A sender that finds another one probing looks again after these waits.
 _look_again = tenacity.wait_exponential(multiplier=0.05, max=1)
 
@@ -64,6 +67,7 @@ class SiteGate:
         self._doubted: set[str] = set()  # of those, the ones that were down: nobody waits for what is found
         self._connected: Counter[str] = Counter()
         self._worked: set[str] = set()  # since the store was told
+        self._refusals: Counter[str] = Counter()  # for what we are, since a mail was last judged for itself
         self._asked: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self._news: list[tuple[News, asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
@@ -153,6 +157,12 @@ class SiteGate:
     def works(self, name: str) -> None:
         """The site has answered for a mail."""
         self._worked.add(name)
+        self._refusals.pop(name, None)
+
+    def turned_away(self, entry: Entry) -> bool:
+        """The site has refused a mail for what we are; whether it is to be left alone for a while."""
+        self._refusals[entry.name] += 1
+        return entry.down or self._refusals[entry.name] >= _ENOUGH_REFUSALS
 
     def _learn(self, name: str, revision: int, *, open: bool) -> None:
         until = time.monotonic() + (_OPEN_FOR_S if open else _CLOSED_FOR_S)
@@ -231,3 +241,4 @@ class SiteGate:
         old = [name for name, known in self._known.items() if known.until < now and name not in self._connected]
         for name in old:
             del self._known[name]
+            self._refusals.pop(name, None)

@@ -22,6 +22,7 @@ from services.sender.session_mails import OUR_FAULT, MailResult, Sent, Untouched
 from services.sender.signing import Signing, Unsigned
 from services.sender.work import ClaimedWork, Work, claimed_mail
 from shared import metrics
+from shared.classify import turns_us_away
 from shared.contracts import RecipientOutcome, Route
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply
@@ -33,7 +34,7 @@ _ENOUGH = 16 * 1024 * 1024  # octets claimed and not sent, beyond which nothing 
 # leaves the mails to the lease of their claims.
 _STOP_WITHIN_S = 20.0
 
-# Replies that concern the site and not the mail: it wants no more now (RFC 5321 section 3.8), or does not let us in.
+# Replies of the site as a whole, whatever they answer: no more now (RFC 5321 section 3.8), or it does not let us in.
 _OF_THE_SITE = frozenset({421}) | OUR_FAULT
 
 Connect = Callable[[Route], Awaitable[Connection | Unreachable]]
@@ -323,10 +324,27 @@ class SiteQueue:
             isinstance(outcome, Delivered | Bounced) and outcome.reply.remote for outcome in outcomes
         )
         said = [outcome.reply for outcome in outcomes if not isinstance(outcome, Parked) and outcome.reply.remote]
-        session.failure = session.failure or next((reply for reply in said if reply.code in _OF_THE_SITE), None)
-        if said and session.failure is None:
-            session.works = True
+        if not said or session.failure is not None:
+            return
+        session.failure = next((reply for reply in said if reply.code in _OF_THE_SITE), None)
+        if session.failure is None and self._turned_away(outcomes):
+            session.failure = said[-1] if self._gate.turned_away(session.entry) else None
+        elif session.failure is None:
             self._gate.works(session.entry.name)
+        if session.failure is None:
+            session.works = True
+        else:
+            session.connection.take_back()
+            self._arrived.set()  # whoever waits for more has waited enough
+
+    def _turned_away(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether a mail was refused for what we are; one recipient that it is taken for shows that it was not."""
+        assert self._route is not None
+        relay = self._route.to_relay
+        return all(
+            isinstance(outcome, Deferred | Bounced) and turns_us_away(outcome.reply, relay=relay)
+            for outcome in outcomes
+        )
 
     async def _tell_that_it_works(self) -> None:
         session = self._session

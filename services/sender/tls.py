@@ -38,7 +38,7 @@ def policy_of(route: Route) -> TlsPolicy:
     A relay's name is the operator's own, so its certificate can be checked against it. MX names come from
     unauthenticated DNS, and many hosts' certificates are for other names: to check them would only stop mail.
     """
-    verify = route.tls is TlsMode.REQUIRE and route.site.startswith("relay:") and route.verify
+    verify = route.tls is TlsMode.REQUIRE and route.to_relay and route.verify
     return TlsPolicy(route.tls, verify, route.ca_file, route.implicit_tls)
 
 

@@ -185,6 +185,62 @@ def test_a_4yz_concerns_its_mail_and_no_other_on_the_connection(store: OpenStore
     assert known(store).state is SiteState.UP
 
 
+TOO_FAST = "450 4.7.1 rate limit exceeded"
+UNSIGNED = "550 5.7.26 unauthenticated mail"
+
+
+async def all_reported(site: Site, *numbers: int, name: str = NAME) -> Site:
+    site.put(*numbers, name=name)
+    async with site.running():
+        await site.until_reported(len(numbers))
+    return site
+
+
+@pytest.mark.checklist(196)
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize("reply", [TOO_FAST, UNSIGNED])
+def test_a_site_that_turns_three_mails_in_a_row_away_is_paused(
+    store: OpenStore, sink: RecordingSink, verb: str, reply: str
+):
+    numbers = released(store, 30)  # more than one connection takes
+    sink.answer(verb, "*", reply)
+    refused = "deferred" if reply is TOO_FAST else "bounced"
+    told = [kind for _, kind in asyncio.run(all_reported(Site(store.url, sink), *numbers)).reports.told]
+    assert set(told) == {refused, "parked"}
+    assert told.count(refused) >= 3
+    assert len(sink.connections) == 1
+    assert (known(store).state, str(known(store).said)) == (SiteState.DOWN, reply)
+
+
+def test_a_site_that_takes_every_third_mail_is_not_paused(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 12)
+    for turn in range(12):
+        sink.answer(".", "*", "250 2.0.0 taken" if turn % 3 == 2 else TOO_FAST, times=1)
+    told = [kind for _, kind in asyncio.run(all_reported(Site(store.url, sink), *numbers)).reports.told]
+    assert (told.count("deferred"), told.count("delivered")) == (8, 4)
+    assert known(store).state is SiteState.UP
+
+
+@pytest.mark.parametrize(("reply", "state"), [(TOO_FAST, SiteState.DOWN), (UNSIGNED, SiteState.UP)])
+def test_what_a_relay_says_of_one_senders_domain_stops_no_other(
+    store: OpenStore, sink: RecordingSink, reply: str, state: SiteState
+):
+    numbers, relay = released(store, 12), f"relay:sink:{sink.port}"
+    sink.answer("MAIL", "*", reply)
+    asyncio.run(all_reported(Site(store.url, sink), *numbers, name=relay))
+    assert store.run(read_sites, [relay])[relay].state is state
+
+
+@pytest.mark.checklist(147)
+def test_one_mail_turned_away_is_enough_for_a_site_that_was_paused(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 12)
+    down_until(store, datetime.now(UTC))
+    sink.answer("MAIL", "*", TOO_FAST)
+    told = [kind for _, kind in asyncio.run(all_reported(Site(store.url, sink), *numbers)).reports.told]
+    assert (told.count("deferred"), told.count("parked")) == (1, 11)
+    assert (known(store).state, known(store).failures) == (SiteState.DOWN, 2)
+
+
 @pytest.mark.checklist(55, 78)
 def test_a_421_while_nothing_is_said_is_the_connections_affair(store: OpenStore, sink: RecordingSink):
     numbers = released(store, 2)

@@ -86,14 +86,19 @@ class Site:
         )
 
     def put(
-        self, *numbers: int, tls: TlsMode = TlsMode.NONE, revision: int = 1, login: Credentials | None = None
+        self,
+        *numbers: int,
+        tls: TlsMode = TlsMode.NONE,
+        revision: int = 1,
+        login: Credentials | None = None,
+        name: str = "mx:sink",
     ) -> None:
         """Work for recipients, a mail each."""
         for number in numbers:
             envelope = Envelope(
                 f"order-{number}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
             )
-            route = Route("mx:sink", (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, login, revision)
+            route = Route(name, (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, login, revision)
             delivery = Delivery(b"", number, 1, False, Properties())
             work = Work(SendRequest(envelope, 1, route), delivery, self.lane)  # type: ignore[arg-type]  # a Consumer's ack
             self.queue.put(work)

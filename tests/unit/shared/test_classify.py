@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.classify import Scope, classify, concerns, condemns_address, rule_for, rules, shape
+from shared.classify import classify, condemns_address, rule_for, rules, shape, turns_us_away
 from shared.contracts import BounceClass
 from shared.smtp_reply import Reply, own_verdict
 
@@ -97,7 +97,7 @@ def test_a_verdict_of_our_own_is_judged_by_its_code(verdict, expected):
 def test_sender_requirements_of_big_receivers_are_policy_concern_the_site_and_condemn_no_address(code, detail):
     reply = Reply(code, f"{code // 100}.7.{detail}", "Your email has been blocked: no such user, or the sender is bad")
     assert classify(reply) is BounceClass.POLICY
-    assert concerns(classify(reply)) is Scope.SITE
+    assert turns_us_away(reply, relay=False)
     assert not condemns_address(reply)
 
 
@@ -122,8 +122,27 @@ def test_only_a_servers_lasting_word_on_the_address_condemns_it(reply, condemns)
     assert condemns_address(reply) is condemns
 
 
-def test_every_class_concerns_somebody():
-    assert {concerns(each) for each in BounceClass} == set(Scope)
+@pytest.mark.parametrize(
+    ("reply", "at_an_mx", "at_a_relay"),
+    [
+        (Reply(450, "4.7.1", "rate limit exceeded"), True, True),
+        (Reply(554, "5.7.1", "Client host [192.0.2.1] blocked using zen.spamhaus.org"), True, True),
+        (Reply(550, "5.7.10", "encryption needed"), True, True),
+        (Reply(550, "5.7.9", "authentication mechanism too weak"), True, True),
+        (Reply(550, "5.7.26", "unauthenticated mail"), True, False),
+        (Reply(554, "5.7.1", "message classified as spam"), False, False),  # one bad mail among good ones
+        (Reply(550, "5.1.1", "no such user"), False, False),
+        (Reply(452, "4.2.2", "mailbox full"), False, False),
+        (Reply(450, "4.2.0", "greylisted"), False, False),
+        (Reply(451, "4.3.0", "trouble with this mail"), False, False),
+        (Reply(451, "4.4.1", "no answer from host"), False, False),  # of the relay's own ways
+        (Reply(552, "5.3.4", "too big"), False, False),
+        (Reply(550, "", "no"), False, False),
+        (own_verdict(451, "4.7.4", "TLS is required"), False, False),  # whoever opens connections knows
+    ],
+)
+def test_what_a_server_says_of_all_our_mail_is_told_from_what_it_says_of_one(reply, at_an_mx, at_a_relay):
+    assert (turns_us_away(reply, relay=False), turns_us_away(reply, relay=True)) == (at_an_mx, at_a_relay)
 
 
 @pytest.mark.parametrize(
