@@ -20,6 +20,9 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared import metrics
+from shared.environment import without_password
+from shared.store_trouble import StoreAway, StoreUnusable, explained
+from shared.trouble import Trouble
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -224,26 +227,67 @@ settings_history = sa.Table(
 )
 
 
+# A store that can not be used is tried again after these waits: soon, as it may only be locked.
+_TRY_AGAIN = tenacity.wait_random_exponential(multiplier=0.1, max=3)
+
+
 class StoreThread:
     """The one thread of a worker that talks to the store; its transactions run one after another."""
 
     def __init__(self, url: str) -> None:
-        """Raises sqlalchemy.exc.ArgumentError for a URL that is none."""
-        self.engine = open_engine(url)
+        """Raises StoreUnusable for a URL that is none."""
+        try:
+            self.engine = open_engine(url)
+        except sa.exc.ArgumentError as error:
+            raise StoreUnusable(str(error), "correct PILLARBOX_STORE_URL") from error
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._trouble = Trouble("store_unavailable", store=without_password(url))
 
     async def run(
         self, function: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a function in a transaction of its own; what it raises rolls back and comes out here."""
+        """Run a function in a transaction of its own; what it raises rolls back and comes out here.
+
+        As long as the store can not be used (full, locked, out of reach) it is tried again, so it bears being repeated
+        like every step. Raises StoreUnusable where waiting would not help.
+        """
 
         def transaction() -> T:
             started = time.perf_counter()
-            result = transact(self.engine, function, *args, **kwargs)
+            try:
+                result = transact(self.engine, function, *args, **kwargs)
+            except sa.exc.DBAPIError as error:
+                raise explained(error) from error
             metrics.TRANSACTION.labels(function.__name__).observe(time.perf_counter() - started)
             return result
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, transaction)
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._executor, transaction)
+        except StoreAway as away:
+            self._say(away)
+            result = await self._try_again(transaction)
+        if self._trouble.lasts:
+            self._trouble.over()
+            metrics.STORE_UNAVAILABLE.set(0)
+        return result
+
+    async def _try_again(self, transaction: Callable[[], T]) -> T:
+        async for attempt in tenacity.AsyncRetrying(
+            wait=_TRY_AGAIN, retry=tenacity.retry_if_exception(self._is_away), stop=tenacity.stop_never
+        ):
+            with attempt:
+                result = await asyncio.get_running_loop().run_in_executor(self._executor, transaction)
+        return result
+
+    def _is_away(self, error: BaseException) -> bool:
+        if isinstance(error, StoreAway):
+            self._say(error)
+            return True
+        return False
+
+    def _say(self, away: StoreAway) -> None:
+        metrics.STORE_UNAVAILABLE.set(1)
+        self._trouble.seen(str(away), do=away.cure, next="wait_and_try_again")
 
     def close(self) -> None:
         """Wait for the transaction under way and close the store."""
@@ -273,12 +317,20 @@ def _was_deadlock(error: BaseException) -> bool:
     return isinstance(error, sa.exc.OperationalError) and getattr(error.orig, "sqlstate", "") == "40P01"
 
 
+# Of drivers; what a URL says itself stands. A store that hangs must become one that can not be used.
+_SQLITE_WAITS = {"timeout": 10}  # seconds for a lock
+_POSTGRESQL_WAITS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}  # seconds, milliseconds
+
+
 def open_engine(url: str) -> sa.Engine:
-    """An engine for SQLite (WAL, every commit synced, waiting up to 30 s for a lock) or PostgreSQL."""
+    """An engine for SQLite (WAL, every commit synced) or PostgreSQL."""
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=2)
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
+    on_sqlite = parsed.get_backend_name() == "sqlite"
+    waits = _SQLITE_WAITS if on_sqlite else _POSTGRESQL_WAITS
+    connect_args = {name: value for name, value in waits.items() if name not in parsed.query}
+    if not on_sqlite:
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=2, connect_args=connect_args)
+    engine = sa.create_engine(parsed, connect_args=connect_args)
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:

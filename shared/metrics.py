@@ -32,6 +32,9 @@ SIGN_INS_REFUSED = Counter(
     "pillarbox_sign_ins_refused_total", "Sign-ins at a relay that need mending", ["site"], registry=REGISTRY
 )
 REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
+STORE_UNAVAILABLE = Gauge(
+    "pillarbox_store_unavailable", "1 while the mail store can not be used and is waited for", registry=REGISTRY
+)
 TRANSACTION = Histogram(
     "pillarbox_store_transaction_seconds", "Time of a store transaction", ["what"], registry=REGISTRY
 )

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Set
 from typing import Any, TypeVar
 
 import structlog
@@ -14,6 +14,7 @@ from shared.broker import Broker, BrokerRefused
 from shared.environment import Environment, InvalidEnvironment, read_environment, without_password
 from shared.mail_log import start_log
 from shared.metrics import serve_metrics
+from shared.store_trouble import StoreUnusable
 
 log = structlog.get_logger()
 
@@ -28,7 +29,7 @@ Serve = Callable[[Environment, Broker, asyncio.Event], Awaitable[None]]
 def run(role: str, serve: Serve) -> None:
     """Run a worker until SIGTERM or SIGINT. `serve` gets a connected broker, and the event that asks it to stop.
 
-    Exits with 2 when the environment or the broker says that starting again would not help.
+    Exits with 2 when the environment, the broker or the store says that starting again would not help.
     """
     try:
         environment = read_environment(role)
@@ -55,12 +56,27 @@ async def _run(environment: Environment, serve: Serve) -> None:
         log.error("refused", reason=str(refused), next="exit")
         sys.exit(2)
     metrics_port = serve_metrics(environment.metrics_port)
+    unusable: list[StoreUnusable] = []
     try:
         log.info("ready", metrics_port=metrics_port)
         await serve(environment, broker, stop)
+    except* StoreUnusable as group:
+        unusable += _leaves(group)
     finally:
         await broker.close()
         log.info("stopped")
+    if unusable:
+        store = without_password(environment.store_url)
+        log.error("store_unusable", store=store, reason=str(unusable[0]), do=unusable[0].cure, next="exit")
+        sys.exit(2)
+
+
+def _leaves(group: ExceptionGroup[StoreUnusable]) -> Iterator[StoreUnusable]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _unless_stopped(starting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 from functools import partial
 
+import structlog
+
 from services.sender.claims import ClaimDesk
 from services.sender.dialler import Dialler
 from services.sender.gate import SiteGate
@@ -15,6 +17,11 @@ from shared.mail_store import StoreThread
 from shared.settings_feed import SettingsFeed
 from shared.topology import LANES
 from shared.worker import run, run_until
+
+log = structlog.get_logger()
+
+# Longer, and whoever stops us takes to `kill -9`. Only where the store or the broker does not answer.
+_STOPS_WITHIN_S = 25.0
 
 
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
@@ -40,7 +47,14 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             await asyncio.gather(*(lane.run(stop) for lane in every))
         finished.set()
 
-    await run_until(finished, feed.follow(), desk.claim_loop(), desk.renew_loop(), gate.run(), reporter.loop(), lanes())
+    async def no_longer() -> None:
+        await stop.wait()
+        await asyncio.sleep(_STOPS_WITHIN_S)
+        log.error("stop_cut_short", next="claims_run_out")
+        finished.set()
+
+    loops = feed.follow(), desk.claim_loop(), desk.renew_loop(), gate.run(), reporter.loop()
+    await run_until(finished, *loops, lanes(), no_longer())
     thread.close()
 
 

@@ -58,7 +58,7 @@ class ClaimDesk:
                     answer.set_result({number: claims.pop(number) for number in some if number in claims})
 
     async def renew_loop(self) -> None:
-        """Renew what takes longer, for ever. A store that does not answer takes the worker down: its claims lapse."""
+        """Renew what takes longer, for ever. Where the store is away for longer than the lease, the claims lapse."""
         while True:
             await asyncio.sleep(_RENEW_AFTER_S / 3)
             now = time.monotonic()
