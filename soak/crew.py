@@ -18,7 +18,6 @@ class Crew:
     def __init__(self, folder: Path, environment: Mapping[str, str], wanted: Mapping[str, int]) -> None:
         self.wanted = dict(wanted)
         self.died: list[str] = []  # obituaries of those that ended without being asked to
-        self.peak_mib: Counter[str] = Counter()
         self._folder = folder
         self._environment = environment
         self._workers: list[Worker] = []
@@ -48,8 +47,8 @@ class Crew:
         self._end(workers, Worker.kill)
 
     def stop(self, *workers: Worker) -> None:
-        """SIGTERM; others take their places when they have ended in order."""
-        self._end(workers, Worker.stop)
+        """SIGTERM; others take their places at once."""
+        self._end(workers, self._stop)
 
     def scale(self, role: str, count: int) -> None:
         """Have so many of a role."""
@@ -66,6 +65,16 @@ class Crew:
         for worker in workers:
             how(worker)
 
+    def _stop(self, worker: Worker) -> None:
+        try:
+            worker.wait_for_log("starting")  # before, it would end without having begun
+            worker.stop()
+        except (AssertionError, TimeoutError):
+            self._bury(worker)
+
+    def _bury(self, worker: Worker) -> None:
+        self.died.append(f"{time.strftime('%H:%M:%S')} {worker.obituary}")
+
     def _keep(self) -> None:
         while not self._ends.wait(_LOOKS_EVERY_S):
             self._mend()
@@ -73,7 +82,7 @@ class Crew:
     def _mend(self) -> None:
         with self._lock:
             for worker in [worker for worker in self._workers if not worker.running]:
-                self.died.append(f"{time.strftime('%H:%M:%S')} {worker.obituary}")
+                self._bury(worker)
                 self._workers.remove(worker)
             have = Counter(worker.role for worker in self._workers)
             for role, count in self.wanted.items():

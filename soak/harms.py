@@ -2,11 +2,11 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from soak.world import World, find_faketime
+from soak.world import Need, World
 from tests.support.pipeline import Worker
 from tests.support.rabbitmq import alarm, drop_connections, sync_queue_registry
 
@@ -21,7 +21,7 @@ class Kind(Struct, frozen=True):
     name: str
     do: Do
     slow: bool = False  # lasts for minutes: not in a short run
-    fits: Callable[[World], bool] = lambda world: True
+    needs: Need | None = None
 
 
 def _kill(*roles: str) -> Do:
@@ -29,6 +29,10 @@ def _kill(*roles: str) -> Do:
         world.crew.kill(*(chance.choice(workers) for role in roles if (workers := world.crew.of(role))))
 
     return do
+
+
+def _kill_all(world: World, chance: random.Random) -> None:
+    world.crew.kill(*world.crew.of(*ROLES))
 
 
 def _terminate(role: str) -> Do:
@@ -90,6 +94,11 @@ def _restart_postgres(world: World, chance: random.Random) -> None:
     world.postgres.restart()
 
 
+def _crash_postgres(world: World, chance: random.Random) -> None:
+    assert world.postgres is not None
+    world.postgres.crash()
+
+
 def _jump(seconds: int) -> Do:
     """Everybody's clock is wrong for a while, forwards or backwards, and then right again."""
 
@@ -112,35 +121,43 @@ def _scale(world: World, chance: random.Random) -> None:
 
 
 def _change_settings(world: World, chance: random.Random) -> None:
-    world.change_settings(sending={"max_per_connection": chance.randint(3, 200)})
+    world.change_settings(sending={"max_per_connection": chance.randint(20, 200)})
 
 
-def _on_postgres(world: World) -> bool:
-    return world.postgres is not None
-
-
-def _on_a_small_disk(world: World) -> bool:
-    return world.postgres is None and (world.folder / "store").is_mount()
-
+KILLS = {role: Kind(f"kill -9 {role}", _kill(role)) for role in ROLES}
+KILL_BROKER = Kind("kill -9 broker", _kill_broker)
 
 KINDS = (
-    *(Kind(f"kill -9 {role}", _kill(role)) for role in ROLES),
-    Kind("kill -9 all workers", _kill(*ROLES)),
+    *KILLS.values(),
+    Kind("kill -9 one of each role", _kill(*ROLES)),
+    Kind("kill -9 all workers", _kill_all),
     *(Kind(f"SIGTERM {role}", _terminate(role)) for role in ROLES),
     Kind("SIGSTOP sender 5 s", _freeze("sender", 5)),
-    Kind("SIGSTOP sender 150 s", _freeze("sender", 150), slow=True),
-    Kind("SIGSTOP scheduler 150 s", _freeze("scheduler", 150), slow=True),
-    Kind("kill -9 broker", _kill_broker),
+    *(Kind(f"SIGSTOP {role} 150 s", _freeze(role, 150), slow=True) for role in ROLES),
+    KILL_BROKER,
     Kind("restart broker", _restart_broker),
     Kind("memory alarm", _alarm("memory")),
     Kind("disk alarm", _alarm("disk")),
     Kind("connections cut", _cut),
     Kind("store locked 10 s", _lock_store),
-    Kind("store's disk full", _fill_disk, fits=_on_a_small_disk),
-    Kind("restart PostgreSQL", _restart_postgres, fits=_on_postgres),
-    Kind("clock 2 min ahead", _jump(120), fits=lambda world: find_faketime() is not None),
-    Kind("clock 2 min behind", _jump(-120), fits=lambda world: find_faketime() is not None),
+    Kind("store's disk full", _fill_disk, needs=Need.SMALL_DISK),
+    Kind("restart PostgreSQL", _restart_postgres, needs=Need.POSTGRES),
+    Kind("PostgreSQL crashes", _crash_postgres, needs=Need.POSTGRES),
+    Kind("clock 2 min ahead", _jump(120), needs=Need.FALSE_CLOCK),
+    Kind("clock 2 min behind", _jump(-120), needs=Need.FALSE_CLOCK),
     Kind("DNS down", _dns_down),
     Kind("senders come or go", _scale),
     Kind("settings changed", _change_settings),
 )
+
+
+def in_turn(kinds: Sequence[Kind], chance: random.Random) -> Iterator[Kind]:
+    """All kinds in an order of their own, and again in another, for ever."""
+    while True:
+        yield from chance.sample(kinds, len(kinds))
+
+
+def by_counts(each_role: int, broker: int, chance: random.Random) -> list[Kind]:
+    """So many kills of each role and of the broker, in an order of their own."""
+    kills = [kind for kind in KILLS.values() for _ in range(each_role)] + [KILL_BROKER] * broker
+    return chance.sample(kills, len(kills))

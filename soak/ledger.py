@@ -1,14 +1,19 @@
 """The books of a soak: what was confirmed, what arrived, what the store says; and what follows from the three.
 
-Pure: the judgement is tested by tables.
+A mail is its number from 1 on, and some thirty octets here: millions fit. Pure: the judgement is tested by tables.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from shared.mail_store import State
+
+_FINAL = (State.DELIVERED, State.BOUNCED, State.RETRACTED)
+_BACK = 50  # mails that arrive again make a flow: one may have been lucky
 
 
 class Arrival(Struct, frozen=True):
@@ -16,7 +21,6 @@ class Arrival(Struct, frozen=True):
 
     time: float
     id: str
-    connection: int
     told: bool  # its 250 was sent; False: the sink hung up instead
 
 
@@ -35,18 +39,18 @@ class Harm(Struct, frozen=True):
     ended: float
 
 
-class Books(Struct, frozen=True):
-    """Everything there is to judge by; times are those of one clock."""
+class Mail(Struct, frozen=True):
+    """All that is known of one mail; times are those of one clock."""
 
-    published: frozenset[str]  # confirmed or not
-    confirmed: Mapping[str, float]
-    refused: frozenset[str]  # the sink has refused these for good
-    arrivals: Sequence[Arrival]
-    endings: Mapping[str, Ending]
-    harms: Sequence[Harm]
+    confirmed: float | None  # None: the broker has promised nothing
+    refused: bool  # by the sink, for good
+    arrived: float | None  # first
+    copies: int
+    untold: bool  # of one copy at least, the sink did not say that it had taken it
+    ending: Ending | None  # None: the store does not know it
 
 
-class Verdict(Struct):
+class Account(Struct):
     """What became of the mails whose fate fell into one harm's time (until the next one began)."""
 
     harm: str
@@ -55,10 +59,13 @@ class Verdict(Struct):
     lost: int = 0  # confirmed, and neither arrived, nor refused, nor known to wait
     duplicated: int = 0  # copies beyond the first, with no doubt to excuse them
     in_doubt: int = 0  # copies beyond the first of mails of which it was doubtful whether they had arrived
-    unexpected: int = 0  # arrived without having been published, or bounced without having been refused
+    answered: int = 0  # of these, the ones of mails for which the sink had sent all its answers
+    unexpected: int = 0  # arrived without having been published, unknown to the store, bounced without a refusal
     waiting: int = 0
     recovered: int = 0  # under way when the harm began, and arrived
-    recovery_s: list[float] = []  # from the end of each harm to the first arrival of a mail published after it
+    recovery_s: list[float] = []  # from the end of each harm until mails published after it arrive again
+    slowest_s: float = 0.0  # from the confirm to the arrival
+    suspects: list[str] = []  # ids of mails that were lost, duplicated or unexpected
 
     @property
     def clean(self) -> bool:
@@ -66,74 +73,171 @@ class Verdict(Struct):
         return not (self.lost or self.duplicated or self.unexpected or self.waiting)
 
 
-def judge(books: Books) -> list[Verdict]:
-    """A verdict for each kind of harm, in the order of their first appearance; and one for the time before any."""
-    by_id: dict[str, list[Arrival]] = defaultdict(list)
-    for arrival in books.arrivals:
-        by_id[arrival.id].append(arrival)
-    verdicts = {"none yet": Verdict("none yet", times=1)}
-    for harm in books.harms:
-        verdicts.setdefault(harm.name, Verdict(harm.name, recovery_s=[])).times += 1
-    for id in books.published | by_id.keys():
-        arrivals = sorted(by_id.get(id, ()), key=lambda arrival: arrival.time)
-        moment = arrivals[0].time if arrivals else books.confirmed.get(id, 0.0)
-        _enter(verdicts[_harm_at(books.harms, moment)], id, arrivals, books)
-    for harm in books.harms:
-        _recovery(verdicts[harm.name], harm, books.confirmed, by_id)
-    return list(verdicts.values())
+def id_of(number: int) -> str:
+    """The id of the mail of a number."""
+    return f"m{number}"
 
 
-def total(verdicts: Iterable[Verdict]) -> Verdict:
+class Ledger:
+    """Takes what is known, in any order, and closes the books."""
+
+    def __init__(self) -> None:
+        self.harms: list[Harm] = []
+        self.confirmed = 0
+        self.strangers: list[Arrival] = []  # nobody has published these
+        self._published = 0
+        self._confirmed = array("d", [0.0])
+        self._arrived = array("d", [0.0])
+        self._copies = array("H", [0])
+        self._untold = bytearray(1)
+        self._refused = bytearray(1)
+        self._state = bytearray(1)
+        self._doubted = bytearray(1)
+
+    @property
+    def published(self) -> int:
+        """The highest number so far; all below were published too."""
+        return self._published
+
+    def publish(self) -> int:
+        """The number of the next mail."""
+        self._published += 1
+        for column in (self._confirmed, self._arrived, self._copies):
+            column.append(0)
+        for flags in (self._untold, self._refused, self._state, self._doubted):
+            flags.append(0)
+        return self._published
+
+    def confirm(self, number: int, time: float) -> None:
+        """The broker has the mail."""
+        self.confirmed += not self._confirmed[number]
+        self._confirmed[number] = time
+
+    def take(self, arrival: Arrival) -> None:
+        """The sink has a mail."""
+        number = self._number(arrival.id)
+        if number is None:
+            self.strangers.append(arrival)
+            return
+        self._arrived[number] = min(arrival.time, self._arrived[number] or arrival.time)
+        self._copies[number] += 1
+        self._untold[number] |= not arrival.told
+
+    def refuse(self, id: str) -> None:
+        """The sink has refused a mail for good."""
+        if (number := self._number(id)) is not None:
+            self._refused[number] = 1
+
+    def end(self, id: str, ending: Ending) -> None:
+        """Where the store has a mail."""
+        if (number := self._number(id)) is not None:
+            self._state[number] = int(ending.state)
+            self._doubted[number] = ending.in_doubt
+
+    def mail(self, number: int) -> Mail:
+        """What is known of one."""
+        state = self._state[number]
+        return Mail(
+            confirmed=self._confirmed[number] or None,
+            refused=bool(self._refused[number]),
+            arrived=self._arrived[number] or None,
+            copies=self._copies[number],
+            untold=bool(self._untold[number]),
+            ending=Ending(State(state), bool(self._doubted[number])) if state else None,
+        )
+
+    def close(self) -> list[Account]:
+        """An account for each kind of harm, in the order of their first appearance; and one for the time before any."""
+        accounts = {"none yet": Account("none yet", times=1, recovery_s=[], suspects=[])}
+        for harm in self.harms:
+            new = Account(harm.name, recovery_s=[], suspects=[])
+            accounts.setdefault(harm.name, new).times += 1
+        begun = [harm.begun for harm in self.harms]
+        names = ["none yet", *(harm.name for harm in self.harms)]
+        for number in range(1, self._published + 1):
+            mail = self.mail(number)
+            when = bisect_right(begun, mail.arrived or mail.confirmed or 0.0)
+            enter(accounts[names[when]], id_of(number), mail)
+            if mail.confirmed and mail.arrived:
+                for harm in self.harms[bisect_right(begun, mail.confirmed) : when]:
+                    accounts[harm.name].recovered += 1
+        for stranger in self.strangers:
+            account = accounts[names[bisect_right(begun, stranger.time)]]
+            account.mails += 1
+            account.unexpected += 1
+            account.suspects.append(stranger.id)
+        for harm, seconds in zip(self.harms, self._recoveries(), strict=True):
+            if seconds is not None:
+                accounts[harm.name].recovery_s.append(seconds)
+        return list(accounts.values())
+
+    def _recoveries(self) -> list[float | None]:
+        """For each harm, how long after its end so many mails that were confirmed after it had arrived."""
+        pairs = sorted(
+            (confirmed, arrived)
+            for confirmed, arrived in zip(self._confirmed, self._arrived, strict=True)
+            if confirmed and arrived
+        )
+        times = array("d", (confirmed for confirmed, _ in pairs))
+        return [
+            self._recovery(harm.ended, pairs[bisect_right(times, harm.ended) :][: 4 * _BACK]) for harm in self.harms
+        ]
+
+    @staticmethod
+    def _recovery(ended: float, later: Sequence[tuple[float, float]]) -> float | None:
+        arrivals = sorted(arrived for _, arrived in later)[:_BACK]
+        return arrivals[-1] - ended if arrivals else None
+
+    def _number(self, id: str) -> int | None:
+        digits = id.removeprefix("m")
+        number = int(digits) if digits.isdecimal() and digits != id else 0
+        return number if 0 < number <= self._published else None
+
+
+def enter(account: Account, id: str, mail: Mail) -> None:
+    """Count a mail as what became of it."""
+    if mail.confirmed is None and not mail.copies:
+        return  # nobody promised anything
+    account.mails += 1
+    before = (account.lost, account.duplicated, account.unexpected)
+    ending = mail.ending
+    if mail.copies:
+        _enter_arrived(account, mail)
+    elif ending is None or ending.state is State.DELIVERED:
+        account.lost += 1  # the store does not know it, or takes it for delivered
+    elif ending.state is State.BOUNCED:
+        account.unexpected += not mail.refused
+    else:
+        account.waiting += 1  # or retracted: a soak retracts nothing
+    if before != (account.lost, account.duplicated, account.unexpected):
+        account.suspects.append(id)
+
+
+def _enter_arrived(account: Account, mail: Mail) -> None:
+    ending, extra = mail.ending, mail.copies - 1
+    if mail.untold or (ending is not None and ending.in_doubt):
+        account.in_doubt += extra
+        account.answered += 0 if mail.untold else extra
+    else:
+        account.duplicated += extra
+    # Its sender is told a lie, or nothing.
+    account.unexpected += ending is None or ending.state in (State.BOUNCED, State.RETRACTED)
+    account.waiting += ending is not None and ending.state not in _FINAL
+    if mail.confirmed and mail.arrived:
+        account.slowest_s = max(account.slowest_s, mail.arrived - mail.confirmed)
+
+
+def total(accounts: Iterable[Account]) -> Account:
     """All of them together."""
     sums: Counter[str] = Counter()
-    recovery_s: list[float] = []
-    for verdict in verdicts:
-        recovery_s += verdict.recovery_s
+    whole = Account("all", recovery_s=[], suspects=[])
+    for account in accounts:
+        whole.recovery_s += account.recovery_s
+        whole.suspects += account.suspects
+        whole.slowest_s = max(whole.slowest_s, account.slowest_s)
         sums.update(
-            {name: value for name in Verdict.__struct_fields__ if isinstance(value := getattr(verdict, name), int)}
+            {name: value for name in Account.__struct_fields__ if isinstance(value := getattr(account, name), int)}
         )
-    return Verdict("all", **sums, recovery_s=recovery_s)
-
-
-def _enter(verdict: Verdict, id: str, arrivals: Sequence[Arrival], books: Books) -> None:
-    if id not in books.confirmed and not arrivals:
-        return  # nobody promised anything
-    verdict.mails += 1
-    ending = books.endings.get(id)
-    if id not in books.published:
-        verdict.unexpected += 1
-    elif arrivals:
-        doubtful = any(not arrival.told for arrival in arrivals) or (ending is not None and ending.in_doubt)
-        extra = len(arrivals) - 1
-        verdict.in_doubt += extra if doubtful else 0
-        verdict.duplicated += 0 if doubtful else extra
-        verdict.waiting += ending is None or _is_open(ending)
-        verdict.unexpected += ending is not None and ending.state is State.BOUNCED
-    elif ending is None or ending.state is State.DELIVERED:
-        verdict.lost += 1  # the store does not know it, or takes it for delivered
-    elif ending.state is State.BOUNCED:
-        verdict.unexpected += id not in books.refused
-    else:
-        verdict.waiting += 1
-
-
-def _is_open(ending: Ending) -> bool:
-    return ending.state not in (State.DELIVERED, State.BOUNCED, State.RETRACTED)
-
-
-def _harm_at(harms: Sequence[Harm], moment: float) -> str:
-    name = "none yet"
-    for harm in harms:
-        if harm.begun <= moment:
-            name = harm.name
-    return name
-
-
-def _recovery(
-    verdict: Verdict, harm: Harm, confirmed: Mapping[str, float], by_id: Mapping[str, Sequence[Arrival]]
-) -> None:
-    firsts = {id: min(arrival.time for arrival in by_id[id]) for id in confirmed if id in by_id}
-    verdict.recovered += sum(confirmed[id] < harm.begun <= first for id, first in firsts.items())
-    later = [first for id, first in firsts.items() if confirmed[id] > harm.ended]
-    if later:
-        verdict.recovery_s.append(max(0.0, min(later) - harm.ended))
+    for name, value in sums.items():
+        setattr(whole, name, value)
+    return whole

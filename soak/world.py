@@ -1,4 +1,4 @@
-"""What a soak runs on: broker, store, name server, sink and workers, all private; and the one who publishes."""
+"""What a soak runs on: broker, store, name server, sink and workers, all private."""
 
 import contextlib
 import json
@@ -6,10 +6,11 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from cli.guarded import GuardedProcess
 from cli.node import PrivateNode
 from shared.mail_store import State, history, mails, open_engine, recipients
 from soak.crew import Crew
-from soak.ledger import Arrival, Ending
+from soak.ledger import Arrival, Ending, Ledger
 from soak.sink import Record
 from tests.support.client import Client
 from tests.support.dns import Nsd
@@ -47,64 +48,42 @@ _SETTINGS = {
     "limits": {"connections": 2},
 }
 _DISK_MIB = 256  # of the store's disk, when it is to run full
+_AT_A_TIME = 10_000  # rows read from the store
+DOMAINS = len(_ZONES)
 
 
-class Publisher:
-    """Publishes numbered mails at a steady rate, in a thread; each confirmed id is written to a file at once."""
+class Need(Enum):
+    """What some kinds of harm need, and not every world has."""
 
-    def __init__(self, url: str, file: Path, rate: float, body: bytes) -> None:
-        """`rate` in mails a second."""
-        self.published: list[str] = []
-        self.confirmed: dict[str, float] = {}
-        self._url = url
-        self._file = file
-        self._rate = rate
-        self._body = body
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-
-    def __enter__(self) -> "Publisher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        client = Client(self._url, listens=False, patience_s=600)
-        begun, number = time.monotonic(), 0
-        with self._file.open("a", encoding="ascii") as file:
-            while not self._ends.is_set():
-                if number > (time.monotonic() - begun) * self._rate:
-                    self._ends.wait(0.02)
-                    continue
-                number += 1
-                id = f"m{number}"
-                self.published.append(id)
-                headers = {"mail-from": "robot@sender.example", "rcpt-to": f"{id}@d{number % len(_ZONES)}.example"}
-                client.submit(self._body, id, headers=headers)
-                self.confirmed[id] = time.time()
-                file.write(f"{time.time():.3f} {id}\n")
-                file.flush()
-        client.close()
+    SMALL_DISK = "a small disk for the store, which root alone can mount"
+    FALSE_CLOCK = "libfaketime"
+    POSTGRES = "PostgreSQL"
 
 
 class World:
     """All of it. Harms reach for its parts."""
 
     def __init__(
-        self, folder: Path, node: PrivateNode, dns: Nsd, postgres: PrivatePostgres | None, store_url: str, seed: int
+        self,
+        folder: Path,
+        node: PrivateNode,
+        dns: Nsd,
+        postgres: PrivatePostgres | None,
+        store_url: str,
+        has: Set[Need],
+        seed: int,
     ) -> None:
         self.folder = folder
         self.node = node
         self.dns = dns
         self.postgres = postgres
         self.store_url = store_url
+        self.has = has
         self.record = folder / "sink.record"
         self.clock_file = folder / "clock"
         self._settings = direct_by(dns.server, free_port(), **_SETTINGS)
         self._seed = seed
+        self._sunk = self._counted_up_to = self._entered_up_to = 0
         self.crew = Crew(folder, self._environment(), {"scheduler": 1, "resolver": 1, "sender": 2})
 
     @contextmanager
@@ -116,7 +95,7 @@ class World:
         self.change_settings()
         sink = GuardedProcess(self._sink_command(), cwd=_ROOT)
         try:
-            wait_for_port(self._mx_port, address=_SITES["mx2"])
+            wait_for_port(self.mx[1], address=_SITES["mx2"])
             with self.crew:
                 yield self
         finally:
@@ -159,53 +138,82 @@ class World:
 
     # -- the books
 
-    def arrivals(self) -> list[Arrival]:
-        """What the sink has taken."""
-        return [
-            Arrival(each.time, each.id, each.connection, each.fate == "taken")
-            for each in self._records()
-            if each.fate.startswith("taken")
-        ]
+    def sunk(self) -> int:
+        """How many tries the sink has seen: about as many mails have an end."""
+        if self.record.exists():
+            with self.record.open("rb") as file:
+                file.seek(self._counted_up_to)
+                news = file.read()
+            self._sunk += news.count(b"\n")
+            self._counted_up_to += len(news)
+        return self._sunk
 
-    def refused(self) -> frozenset[str]:
-        """What the sink has refused for good."""
-        return frozenset(each.id for each in self._records() if each.fate == "refused")
-
-    def endings(self) -> dict[str, Ending]:
-        """Where the store has each mail."""
-        engine = open_engine(self.store_url)
-        with engine.begin() as connection:
+    def enter(self, ledger: Ledger) -> Counter[str]:
+        """Enter the news of sink and store into the books; returns how many tries the sink gave each fate."""
+        fates: Counter[str] = Counter()
+        for record in self._records():
+            fates[record.fate] += 1
+            match record.fate:
+                case "taken" | "lost_reply":
+                    ledger.take(Arrival(record.time, record.id, told=record.fate == "taken"))
+                case "refused":
+                    ledger.refuse(record.id)
+        with self._reading() as connection:
             doubted = set(
                 connection.execute(sa.select(history.c.mail).where(history.c.detail.like("in doubt%"))).scalars()
             )
-            rows = connection.execute(
-                sa.select(mails.c.no, mails.c.id, recipients.c.state, recipients.c.in_doubt).join_from(
-                    recipients, mails, mails.c.no == recipients.c.mail
-                )
-            ).all()
-        engine.dispose()
-        return {row.id: Ending(State(row.state), row.in_doubt or row.no in doubted) for row in rows}
+            rows = sa.select(mails.c.no, mails.c.id, recipients.c.state, recipients.c.in_doubt).join_from(
+                recipients, mails, mails.c.no == recipients.c.mail
+            )
+            for row in connection.execution_options(yield_per=_AT_A_TIME).execute(rows):
+                ledger.end(row.id, Ending(State(row.state), row.in_doubt or row.no in doubted))
+        return fates
 
-    def ended(self) -> int:
-        """How many mails have a final state."""
+    def left(self, confirmed: int) -> int:
+        """How many of so many confirmed mails the store has not, or not in a final state."""
+        with self._reading() as connection:
+            known = connection.execute(sa.select(sa.func.count()).select_from(mails)).scalar_one()
+            still_open = connection.execute(
+                sa.select(sa.func.count()).select_from(recipients).where(recipients.c.wake.is_not(None))
+            ).scalar_one()
+        return max(0, confirmed - int(known)) + int(still_open)
+
+    def let_leases_run_out(self) -> None:
+        """Have what dead workers have left looked at now, as if minutes had passed."""
+        alive = [worker.name for worker in self.crew.of("sender")]
+        dead = (recipients.c.state == int(State.CLAIMED)) & recipients.c.worker.not_in(alive)
         engine = open_engine(self.store_url)
         with engine.begin() as connection:
-            count = connection.execute(
-                sa.select(sa.func.count()).select_from(recipients).where(recipients.c.wake.is_(None))
-            ).scalar_one()
+            connection.execute(
+                sa.update(recipients)
+                .where(dead | (recipients.c.state == int(State.RELEASING)))
+                .values(wake=datetime.now(UTC))
+            )
         engine.dispose()
-        return count
 
-    def _records(self) -> list[Record]:
-        lines = self.record.read_bytes().splitlines() if self.record.exists() else []
-        return [msgspec.json.decode(line, type=Record) for line in lines]
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """The store, without a lock that would keep anybody waiting."""
+        engine = sa.create_engine(self.store_url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            yield connection
+
+    def _records(self) -> Iterator[Record]:
+        """Those that were not entered before."""
+        decode = msgspec.json.Decoder(Record).decode
+        with self.record.open("rb") as file:
+            file.seek(self._entered_up_to)
+            for line in file:
+                self._entered_up_to += len(line)
+                yield decode(line)
 
     @property
-    def _mx_port(self) -> int:
-        return int(self._settings["dns"]["mx_port"])
+    def mx(self) -> tuple[str, int]:
+        """Where the sink listens."""
+        return _SITES["mx1"], int(self._settings["dns"]["mx_port"])
 
     def _sink_command(self) -> list[str]:
-        where = ["--addresses", ",".join(_SITES.values()), "--port", str(self._mx_port)]
+        where = ["--addresses", ",".join(_SITES.values()), "--port", str(self.mx[1])]
         return [
             sys.executable,
             "-m",
@@ -219,43 +227,49 @@ class World:
 
     def _environment(self) -> dict[str, str]:
         urls = {"PILLARBOX_AMQP_URL": self.node.amqp_url, "PILLARBOX_STORE_URL": self.store_url}
-        library = find_faketime()
-        if library is None:
+        if Need.FALSE_CLOCK not in self.has:
             return urls
         return {
             **urls,
-            "LD_PRELOAD": str(library),
+            "LD_PRELOAD": str(_faketime()),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
             "FAKETIME_CACHE_DURATION": "1",  # without, each look at the clock reads the file
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # unset, threads spin where they wait for each other
         }
 
 
 @contextmanager
-def world(folder: Path, store: str, seed: int) -> Iterator[World]:
-    """A world with its store on "sqlite" (on a small disk of its own where we may mount one) or "postgres"."""
+def world(folder: Path, store: str, seed: int, needs: Set[Need]) -> Iterator[World]:
+    """A world with its store on "sqlite" or "postgres", and with what it needs as far as that can be had here."""
     with ExitStack() as stack:
         node = stack.enter_context(temporary_node())
         dns = stack.enter_context(Nsd(_ZONES))
-        postgres = stack.enter_context(PrivatePostgres()) if store == "postgres" else None
         store_folder = folder / "store"
         store_folder.mkdir()
-        stack.enter_context(_small_disk(store_folder))
+        has = set[Need]()
+        if store == "postgres":
+            has.add(Need.POSTGRES)
+        elif Need.SMALL_DISK in needs and stack.enter_context(_small_disk(store_folder)):
+            has.add(Need.SMALL_DISK)
+        if Need.FALSE_CLOCK in needs and _faketime() is not None:
+            has.add(Need.FALSE_CLOCK)
+        postgres = stack.enter_context(PrivatePostgres(survives_crashes=True)) if store == "postgres" else None
         url = postgres.new_database() if postgres is not None else f"sqlite:///{store_folder}/mail.db"
-        yield stack.enter_context(World(folder, node, dns, postgres, url, seed).running())
+        yield stack.enter_context(World(folder, node, dns, postgres, url, has, seed).running())
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[None]:
+def _small_disk(folder: Path) -> Iterator[bool]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
-        yield
+        yield mounted
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def find_faketime() -> Path | None:
+def _faketime() -> Path | None:
     """libfaketime, where it is installed (Debian: libfaketime)."""
     return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)

@@ -1,5 +1,6 @@
 """A private PostgreSQL cluster on loopback: no fsync, no password, gone after the tests."""
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -20,8 +21,10 @@ _OWNER = "pillarbox"
 class PrivatePostgres:
     """One cluster; a context manager. `new_database` gives the URL of an empty database."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, survives_crashes: bool = False) -> None:
+        """`survives_crashes`: what it has committed is there after a crash; it costs some time."""
         self.port = free_port()
+        self._survives_crashes = survives_crashes
         self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-postgres-"))
         self._server: GuardedProcess | None = None
         self._numbers = itertools.count(1)
@@ -76,6 +79,16 @@ class PrivatePostgres:
         self._server.stop()
         self._launch(find_postgres(), _unprivileged_user())
 
+    def crash(self) -> None:
+        """`kill -9` of a process that serves a client: the server drops all clients and recovers from its log."""
+        with self._connect() as connection:
+            row = connection.execute("SELECT pg_backend_pid()").fetchone()
+            assert row is not None
+            os.kill(int(str(row[0])), signal.SIGKILL)
+            with contextlib.suppress(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        wait_until(self._answers, "PostgreSQL answers again", timeout=30)
+
     def _launch(self, programs: Path, user: str | None) -> None:
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -83,7 +96,8 @@ class PrivatePostgres:
             "unix_socket_directories": "",
             "fsync": "off",
             "full_page_writes": "off",
-            "synchronous_commit": "off",
+            # Handed to the system, which outlives the server: that is enough where the machine stays up.
+            "synchronous_commit": "on" if self._survives_crashes else "off",
         }
         arguments = [f"--{name}={value}" for name, value in settings.items()]
         with (self._folder / "log").open("ab") as log:

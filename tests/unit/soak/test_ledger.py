@@ -3,76 +3,125 @@
 import pytest
 
 from shared.mail_store import State
-from soak.ledger import Arrival, Books, Ending, Harm, Verdict, judge, total
+from soak.ledger import Account, Arrival, Ending, Harm, Ledger, Mail, enter, total
 
 DELIVERED = Ending(State.DELIVERED, False)
+DOUBTED = Ending(State.DELIVERED, True)
 
 
-def taken(time: float, id: str = "m1", *, told: bool = True) -> Arrival:
-    return Arrival(time, id, 1, told)
-
-
-def books(
-    *arrivals: Arrival,
+def a_mail(
+    *,
+    copies: int = 0,
     ending: Ending | None = DELIVERED,
-    confirmed: dict[str, float] | None = None,
-    published: set[str] | None = None,
-    refused: set[str] | None = None,
-    harms: list[Harm] | None = None,
-) -> Books:
-    confirmed = {"m1": 10.0} if confirmed is None else confirmed
-    return Books(
-        published=frozenset(confirmed if published is None else published),
-        confirmed=confirmed,
-        refused=frozenset(refused or ()),
-        arrivals=arrivals,
-        endings={"m1": ending} if ending else {},
-        harms=harms or [],
-    )
+    untold: bool = False,
+    refused: bool = False,
+    confirmed: float | None = 10.0,
+) -> Mail:
+    return Mail(confirmed, refused, 11.0 if copies else None, copies, untold, ending)
 
 
 @pytest.mark.parametrize(
-    ("account", "counted"),
+    ("mail", "counted"),
     [
-        (books(taken(11)), {}),
-        (books(ending=Ending(State.BOUNCED, False), refused={"m1"}), {}),
-        (books(ending=Ending(State.RETRACTED, False)), {"waiting": 1}),  # a soak retracts nothing
-        (books(ending=None), {"lost": 1}),  # the store has never heard of it
-        (books(ending=Ending(State.DELIVERED, False)), {"lost": 1}),  # it says so, and nobody has it
-        (books(ending=Ending(State.BOUNCED, False)), {"unexpected": 1}),  # nobody had refused it
-        (books(ending=Ending(State.DEFERRED, False)), {"waiting": 1}),
-        (books(taken(11), ending=Ending(State.CLAIMED, False)), {"waiting": 1}),
-        (books(taken(11), ending=Ending(State.BOUNCED, False)), {"unexpected": 1}),  # its sender was told a lie
-        (books(taken(11), taken(12), taken(13)), {"duplicated": 2}),
-        (books(taken(11, told=False), taken(12)), {"in_doubt": 1}),
-        (books(taken(11), taken(12), ending=Ending(State.DELIVERED, True)), {"in_doubt": 1}),
-        (books(taken(11, "m2"), taken(11)), {"unexpected": 1, "mails": 2}),  # nobody has published m2
+        (a_mail(copies=1), {}),
+        (a_mail(ending=Ending(State.BOUNCED, False), refused=True), {}),
+        (a_mail(ending=None), {"lost": 1}),  # the store has never heard of it
+        (a_mail(), {"lost": 1}),  # the store says that it is delivered, and nobody has it
+        (a_mail(refused=True), {"lost": 1}),  # even if it was refused
+        (a_mail(ending=Ending(State.BOUNCED, False)), {"unexpected": 1}),  # nobody had refused it
+        (a_mail(ending=Ending(State.RETRACTED, False)), {"waiting": 1}),  # a soak retracts nothing
+        (a_mail(ending=Ending(State.DEFERRED, False)), {"waiting": 1}),
+        (a_mail(copies=1, ending=Ending(State.CLAIMED, False)), {"waiting": 1}),
+        (a_mail(copies=1, ending=Ending(State.BOUNCED, False)), {"unexpected": 1}),  # its sender was told a lie
+        (a_mail(copies=1, ending=None), {"unexpected": 1}),  # or nothing
+        (a_mail(copies=3), {"duplicated": 2}),
+        (a_mail(copies=2, untold=True), {"in_doubt": 1}),
+        (a_mail(copies=2, ending=DOUBTED), {"in_doubt": 1, "answered": 1}),  # a sender may have known
         # Published and never confirmed: it may arrive or not.
-        (books(taken(11), confirmed={}, published={"m1"}), {}),
-        (books(ending=None, confirmed={}, published={"m1"}), {"mails": 0}),
+        (a_mail(copies=1, confirmed=None), {}),
+        (a_mail(ending=None, confirmed=None), {"mails": 0}),
     ],
 )
-def test_each_breach_is_counted_as_what_it_is(account: Books, counted: dict[str, int]):
-    [verdict] = judge(account)
-    assert verdict == Verdict("none yet", **{"times": 1, "mails": 1, **counted})
-    assert verdict.clean == (not counted.keys() & {"lost", "duplicated", "unexpected", "waiting"})
+def test_each_breach_is_counted_as_what_it_is(mail: Mail, counted: dict[str, int]):
+    account = Account("kill", suspects=[])
+
+    enter(account, "m1", mail)
+
+    arrived = 1.0 if mail.copies and mail.confirmed else 0.0
+    breaches = counted.keys() & {"lost", "duplicated", "unexpected"}
+    expected = Account("kill", slowest_s=arrived, suspects=["m1"] if breaches else [])
+    assert account == Account("kill", **{"mails": 1, **counted}, slowest_s=arrived, suspects=expected.suspects)
+    assert account.clean == (not breaches and "waiting" not in counted)
+
+
+def a_ledger(arrivals: dict[str, list[float]], *harms: Harm) -> Ledger:
+    """Mails m1, m2, … that the broker confirmed a second before they first arrived."""
+    ledger = Ledger()
+    for id, times in arrivals.items():
+        number = ledger.publish()
+        assert id == f"m{number}"
+        ledger.confirm(number, times[0] - 1)
+        for time in times:
+            ledger.take(Arrival(time, id, told=True))
+        ledger.end(id, DELIVERED)
+    ledger.harms += harms
+    return ledger
 
 
 def test_a_mail_counts_for_the_harm_in_whose_time_it_first_arrived():
-    harms = [Harm("kill", 20, 25), Harm("cut", 40, 41), Harm("kill", 60, 61)]
-    arrivals = [taken(12, "a"), taken(21, "b"), taken(45, "b"), taken(50, "c"), taken(70, "d")]
-    confirmed = {"a": 10.0, "b": 19.0, "c": 45.0, "d": 62.0}
-    endings = {id: Ending(State.DELIVERED, False) for id in confirmed}
-    account = Books(frozenset(confirmed), confirmed, frozenset(), arrivals, endings, harms)
+    ledger = a_ledger(
+        {"m1": [12], "m2": [45, 20.5], "m3": [50], "m4": [70]},
+        Harm("kill", 20, 25),
+        Harm("cut", 40, 41),
+        Harm("kill", 60, 61),
+    )
+    ledger.confirm(2, 19.0)
 
-    before, kill, cut = judge(account)
+    before, kill, cut = ledger.close()
 
     assert (before.mails, kill.mails, cut.mails) == (1, 2, 1)
-    assert (kill.times, kill.duplicated, kill.recovered) == (2, 1, 1)
-    assert kill.recovery_s == [25.0, 9.0]  # c after the first, d after the second
+    assert (kill.times, kill.duplicated, kill.suspects, kill.recovered) == (2, 1, ["m2"], 1)
+    assert kill.recovery_s == [45.0, 9.0]  # until m4, the last of all that were confirmed later
     assert total([before, kill, cut]).mails == 4
 
 
+def test_the_flow_is_back_when_fifty_mails_that_were_published_after_the_harm_have_arrived():
+    arrivals = {f"m{number}": [100.0 + number] for number in range(1, 201)}
+    arrivals["m20"] = [500.0]  # one that waits for its lease is no standstill
+    ledger = a_ledger(arrivals, Harm("kill", 90, 109))
+    ledger.confirm(20, 119.0)
+
+    [_, kill] = ledger.close()
+
+    assert kill.recovery_s == [161.0 - 109.0]  # m11 to m61 without m20
+    assert kill.slowest_s == 500.0 - 119.0
+
+
 def test_what_never_arrived_counts_for_the_harm_in_whose_time_it_was_confirmed():
-    account = books(ending=None, harms=[Harm("kill", 5, 6), Harm("cut", 20, 21)])
-    assert {verdict.harm: verdict.lost for verdict in judge(account)} == {"none yet": 0, "kill": 1, "cut": 0}
+    ledger = a_ledger({}, Harm("kill", 5, 6), Harm("cut", 20, 21))
+    ledger.confirm(ledger.publish(), 10.0)
+    assert {account.harm: account.lost for account in ledger.close()} == {"none yet": 0, "kill": 1, "cut": 0}
+
+
+@pytest.mark.parametrize("id", ["m2", "m0", "", "1", "m", "x1", "m-1", "mm1"])
+def test_what_nobody_has_published_is_unexpected(id: str):
+    ledger = a_ledger({"m1": [12]})
+
+    ledger.take(Arrival(13, id, told=True))
+
+    [account] = ledger.close()
+    assert (account.mails, account.unexpected, account.suspects) == (2, 1, [id])
+
+
+def test_an_answer_that_was_not_given_excuses_the_copies_of_its_mail_alone():
+    ledger = a_ledger({"m1": [12, 14], "m2": [12, 14]})
+    ledger.take(Arrival(13, "m1", told=False))
+    assert [(one.in_doubt, one.duplicated) for one in ledger.close()] == [(2, 1)]
+
+
+def test_a_million_mails_take_some_forty_megabytes():
+    ledger = Ledger()
+    for _ in range(1000):
+        ledger.publish()
+    columns = [value for value in vars(ledger).values() if isinstance(value, bytearray) or hasattr(value, "itemsize")]
+    assert sum(getattr(column, "itemsize", 1) for column in columns) <= 40
