@@ -15,7 +15,8 @@ COPY README.md LICENSE ./
 COPY shared shared
 COPY services services
 COPY cli cli
-RUN pip install --no-deps . && useradd --system --uid 10001 --home-dir /app --no-create-home pillarbox
+RUN pip install --no-deps . && useradd --system --uid 10001 --home-dir /app --no-create-home pillarbox \
+    && install --directory --owner pillarbox --mode 700 /definitions
 
 USER pillarbox
 ENTRYPOINT ["python", "-m"]

@@ -60,7 +60,11 @@ def _running(app: typer.Typer) -> None:
     app.command("demo", rich_help_panel=_RUNNING, epilog=ending("pillarbox demo", "pillarbox demo --mails 5000"))(
         demo.demo
     )
-    app.command("setup", rich_help_panel=_RUNNING, epilog=ending("pillarbox setup"))(setup.setup)
+    app.command(
+        "setup",
+        rich_help_panel=_RUNNING,
+        epilog=ending("pillarbox setup", "pillarbox setup --definitions broker.json"),
+    )(setup.setup)
 
 
 def _mails(app: typer.Typer) -> None:

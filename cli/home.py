@@ -37,8 +37,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int  # of `pillarbox up`
     ready: bool  # every worker has said so, and the settings are in force
-    amqp_url: str
+    amqp_url: str  # the operator's
     store_url: str
+    program_urls: dict[str, str] = {}  # of the users for programs, by role; none where the broker is another's
     inbox: InboxPlace
     workers: dict[str, RunningWorker]  # "scheduler", "resolver", "sender-1", …, "inbox"
 

@@ -29,6 +29,7 @@ from cli.node_folder import (
     write_files,
 )
 from cli.ports import is_free
+from cli.rights import Role
 
 DEFAULT_VHOST = "pillarbox"
 _DEBIAN = Path("/usr/lib/rabbitmq/bin")  # the rabbitmq-server in /usr/sbin insists on the system's folders and user
@@ -76,7 +77,14 @@ class PrivateNode:
 
     def url(self, vhost: str) -> str:
         """The same for another of its virtual hosts."""
-        return f"amqp://{USER}:{self.identity.password}@127.0.0.1:{self.identity.port}/{vhost}"
+        return self._url(USER, self.identity.password, vhost)
+
+    def role_url(self, role: Role) -> str:
+        """Where the user of a role connects, with its password."""
+        return self._url(role.user, self.identity.passwords[role], self._vhosts[0])
+
+    def _url(self, user: str, password: str, vhost: str) -> str:
+        return f"amqp://{user}:{password}@127.0.0.1:{self.identity.port}/{vhost}"
 
     @property
     def running(self) -> bool:

@@ -3,8 +3,6 @@
 All of it is readable by its owner alone: it holds the password and the cookie, which is as good as a shell.
 """
 
-import base64
-import hashlib
 import json
 import os
 import re
@@ -12,14 +10,16 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
+from cli.definitions import Account, accounts, definitions, new_password
 from cli.ports import free_ports, is_free
+from cli.rights import Rights, Role
 
 NODE_NAME = "pillarbox@localhost"  # an epmd of its own: the name need not be unique on the machine
-USER = "pillarbox"
+USER = "pillarbox"  # the node's owner, who may do everything; beside it there is one for each role
 MARK = "PILLARBOX_NODE"  # in the environment of every process of the node, with its folder
 
 # consumer_timeout: a sender may hold a mail for as long as a slow receiver takes its window.
@@ -48,6 +48,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     epmd_port: int
     distribution_port: int
+    passwords: dict[Role, str] = {}  # of the roles' users
 
 
 def make_private(folder: Path) -> None:
@@ -68,11 +69,12 @@ def choose_identity(folder: Path, port: int | None) -> Identity:
         known = msgspec.json.decode(file.read_bytes(), type=Identity)
     except FileNotFoundError:
         known = Identity(
-            password=secrets.token_hex(16), cookie=secrets.token_hex(16), port=0, epmd_port=0, distribution_port=0
+            password=new_password(), cookie=secrets.token_hex(16), port=0, epmd_port=0, distribution_port=0
         )
     spare = iter(free_ports(3)).__next__
     chosen = msgspec.structs.replace(
         known,
+        passwords={role: known.passwords.get(role) or new_password() for role in Role},
         port=port or _keep(known.port, spare),
         epmd_port=_keep(known.epmd_port, spare),
         distribution_port=_keep(known.distribution_port, spare),
@@ -91,7 +93,10 @@ def write_files(folder: Path, identity: Identity, vhosts: Sequence[str], scripts
     _write(folder / "advanced.config", "[].\n")
     _write(folder / "enabled_plugins", "[].\n")
     _write(folder / "empty.env", "")
-    _write(folder / "definitions.json", json.dumps(_definitions(identity.password, vhosts)))
+    # Imported whenever the node starts. It takes the place of the default vhost and the guest user.
+    owner = Account(USER, identity.password, Rights(configure=".*", write=".*", read=".*"))
+    users = definitions(vhosts, [owner, *accounts(identity.passwords)])
+    _write(folder / "definitions.json", json.dumps(users))
     _link_home_without_plugins(_release(scripts), folder / "home")
 
 
@@ -119,25 +124,6 @@ def environment(folder: Path, identity: Identity, scripts: Path) -> dict[str, st
         "ERL_CRASH_DUMP_SECONDS": "0",
         # Schedulers that wait busily would take the cores from the workers.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
-    }
-
-
-def _definitions(password: str, vhosts: Sequence[str]) -> dict[str, Any]:
-    """What the node imports whenever it starts. It takes the place of the default vhost and the guest user."""
-    salt = secrets.token_bytes(4)
-    digest = hashlib.sha256(salt + password.encode()).digest()
-    rights = {"user": USER, "configure": ".*", "write": ".*", "read": ".*"}
-    return {
-        "vhosts": [{"name": vhost} for vhost in vhosts],
-        "users": [
-            {
-                "name": USER,
-                "password_hash": base64.b64encode(salt + digest).decode(),
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": "",
-            }
-        ],
-        "permissions": [{"vhost": vhost, **rights} for vhost in vhosts],
     }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,18 +14,22 @@ import structlog
 from cli.child import Child, python_path
 from cli.home import Home, InboxPlace, RunFile, RunningWorker
 from cli.keeper import Keeper
+from cli.rights import Role
 
 log = structlog.get_logger()
 
 _START_PATIENCE_S = 60.0
 _STOP_PATIENCE_S = 30.0  # a sender finishes the mails it has begun
 _MOST_SENDERS = 64
+# Each worker is told its own; what is set here is for `pillarbox up` itself, which has read it.
+_OWN_VARIABLES = {"PILLARBOX_METRICS_PORT", "PILLARBOX_AMQP_URL", "PILLARBOX_AMQP_PASSWORD_FILE"}
+_PROGRAMS = (Role.CLIENT, Role.SUBMITTER, Role.READER)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to run."""
 
-    amqp_url: str
+    amqp_urls: Mapping[Role, str]  # one of a role
     store_url: str
     inbox: InboxPlace
     senders: int
@@ -95,7 +99,8 @@ class Supervisor:
         return RunFile(
             pid=os.getpid(),
             ready=self._ready,
-            amqp_url=self._plan.amqp_url,
+            amqp_url=self._plan.amqp_urls[Role.OPERATOR],
+            program_urls={role: url for role, url in self._plan.amqp_urls.items() if role in _PROGRAMS},
             store_url=self._plan.store_url,
             inbox=self._plan.inbox,
             workers={
@@ -140,12 +145,14 @@ class Supervisor:
         return [f"services.{name.partition('-')[0]}"]
 
     def _environment(self, name: str) -> dict[str, str]:
-        inherited = {key: value for key, value in os.environ.items() if key != "PILLARBOX_METRICS_PORT"}
+        inherited = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
+        ours = {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
+        if name == "inbox":
+            return {**inherited, **ours}
         return {
             **inherited,
-            "PYTHONPATH": python_path(),
-            "PYTHONUNBUFFERED": "1",
-            "PILLARBOX_AMQP_URL": self._plan.amqp_url,
+            **ours,
+            "PILLARBOX_AMQP_URL": self._plan.amqp_urls[Role(name.partition("-")[0])],
             "PILLARBOX_STORE_URL": self._plan.store_url,
             "PILLARBOX_WORKER": name,
             **({"PILLARBOX_METRICS_PORT": "0"} if self._plan.metrics else {}),

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
@@ -22,6 +22,7 @@ from cli.inbox import listen
 from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, plain, print_json, remark, say, screen
+from cli.rights import Role
 from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
 from cli.welcome import command_line, suggestions, welcome
@@ -32,6 +33,7 @@ from shared.mail_log import start_log
 log = structlog.get_logger()
 
 _BROKER_PATIENCE_S = 60.0
+_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.OPERATOR)
 _FIRST_ANSWER = timedelta(seconds=30)  # the scheduler may be filling the settings stream from its store
 
 
@@ -54,10 +56,10 @@ def up(
     place.create()
     with place.locked(), _terminating(), _log_file(place):
         try:
-            with _broker_of(place) as url, _inbox_socket(place) as (listener, former_port):
+            with _broker_of(place) as urls, _inbox_socket(place) as (listener, former_port):
                 inbox = InboxPlace(host="127.0.0.1", port=listener.getsockname()[1], folder=str(place.inbox_folder))
                 store_url = os.environ.get("PILLARBOX_STORE_URL") or place.store_url
-                plan = Plan(amqp_url=url, store_url=store_url, inbox=inbox, senders=senders, metrics=metrics)
+                plan = Plan(amqp_urls=urls, store_url=store_url, inbox=inbox, senders=senders, metrics=metrics)
                 asyncio.run(_run(place, plan, listener, former_port, assignments or []))
         finally:
             place.forget_run()
@@ -104,7 +106,7 @@ async def _serve(
     home: Home, plan: Plan, supervisor: Supervisor, former_port: int | None, assignments: Sequence[str]
 ) -> None:
     """Start everything, tell, and answer `scale`, for ever."""
-    broker = Broker(plan.amqp_url, "up", patience_s=_BROKER_PATIENCE_S)
+    broker = Broker(plan.amqp_urls[Role.SETUP], "up", patience_s=_BROKER_PATIENCE_S)
     await broker.start()
     try:
         await declare_topology(broker)
@@ -143,10 +145,10 @@ def _on_signals(stop: asyncio.Event, supervisor: Supervisor) -> None:
 
 
 @contextmanager
-def _broker_of(home: Home) -> Iterator[str]:
-    """The URL of the broker: the environment's, else of a node that runs as long as the block."""
+def _broker_of(home: Home) -> Iterator[Mapping[Role, str]]:
+    """The broker's URL for each role: the environment's one, else of a node that runs as long as the block."""
     if os.environ.get("PILLARBOX_AMQP_URL"):
-        yield amqp_url()
+        yield dict.fromkeys(_OURS, amqp_url())
         return
     node = PrivateNode(home.broker_folder)
     remark(f"starting a RabbitMQ of its own in {plain(str(home.broker_folder))}")
@@ -156,7 +158,7 @@ def _broker_of(home: Home) -> Iterator[str]:
         reason = str(failed).splitlines()[0]
         raise CommandFailed(f"RabbitMQ: {reason} (its log: {home.broker_folder / 'log'})") from failed
     try:
-        yield node.amqp_url
+        yield {role: node.role_url(role) for role in Role}
     finally:
         remark("stopping RabbitMQ")
         node.stop()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +24,12 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
         run = up.run
         assert set(run.workers) == {"inbox", "scheduler", "resolver", "sender-1"}
         assert all(worker.metrics_port for name, worker in run.workers.items() if name != "inbox")
-        assert stat.S_IMODE(up.home.run_file.stat().st_mode) == 0o600
         sent = up.command(*HELLO, "--hold", "0")
         assert sent.code == 0, sent.err
         [mail] = up.wait_for_mail()
         assert b"Subject: Hi\r\n" in mail.read_bytes()
+        _each_program_has_its_rights(up, sent.out.strip())
+        assert _open_to_others(up.home.path) == []
         pids = up.pids()
         assert up.stop() == 0, up.output.read_text()
         assert not up.home.run_file.exists()
@@ -40,6 +40,20 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
         assert "no broker at 127.0.0.1" in said.err
     finally:
         up.stop()
+
+
+def _each_program_has_its_rights(up: Up, mail: str) -> None:
+    client, submitter, _ = (up.run.program_urls[role] for role in ("client", "submitter", "reader"))
+    elsewhere = {"PILLARBOX_HOME": str(up.home.path / "elsewhere")}
+    assert up.command("show", mail, **elsewhere, PILLARBOX_AMQP_URL=client).code == 0
+    for words, url in [(("show", mail), submitter), (("settings", "set", "sending.hold=1m"), client)]:
+        said = up.command(*words, **elsewhere, PILLARBOX_AMQP_URL=url)
+        assert (said.code, "ACCESS_REFUSED" in said.err) == (1, True), said
+
+
+def _open_to_others(folder: Path) -> list[Path]:
+    paths = [folder, *folder.rglob("*")]
+    return [path for path in paths if not path.is_symlink() and path.stat().st_mode & 0o077]
 
 
 def test_a_killed_one_leaves_no_broker_behind_and_comes_back_with_its_mail(tmp_path: Path):

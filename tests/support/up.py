@@ -82,7 +82,9 @@ class Up:
 
     def start(self, *arguments: str) -> None:
         """Start it and wait until it is ready. Raises RuntimeError with what it said when it is not."""
-        command = [sys.executable, "-m", "cli", "up", "--home", str(self.home.path), *arguments]
+        # Under the widest umask: what is to be its owner's alone has to see to that by itself.
+        wide = ["/bin/sh", "-c", 'umask 0; exec "$@"', "sh"]
+        command = [*wide, sys.executable, "-m", "cli", "up", "--home", str(self.home.path), *arguments]
         with self.output.open("wb") as output:
             self._process = GuardedProcess(command, cwd=_CHECKOUT, env=environment(self._env), output=output)
         wait_until(lambda: self.ended or self._is_ready(), "pillarbox up", _START_TIME)

@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.commands import build
+from cli.rights import Role
+from cli.running import run
+
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-OURS = ("setup", "scheduler", "resolver", "sender")
+OURS = ("definitions", "setup", "scheduler", "resolver", "sender")
+SIGN_IN = ("setup", "scheduler", "resolver", "sender", "operator")
 WORKERS = ("scheduler", "resolver", "sender")
 
 
@@ -42,15 +47,36 @@ def test_the_command_is_a_module_that_runs(compose: dict[str, Any], name: str):
     assert importlib.util.find_spec(f"{module}.__main__") is not None
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", SIGN_IN)
 def test_passwords_come_from_files_that_compose_puts_there(compose: dict[str, Any], name: str):
     service = compose["services"][name]
     for variable, value in service["environment"].items():
         if variable.endswith("_URL"):
-            assert re.match(r"[a-z+]+://[a-z]+@", value), f"{variable} holds a password"
+            assert re.match(r"[a-z+]+://[a-z-]+@", value), f"{variable} holds a password"
         if variable.endswith("_FILE"):
             assert value.removeprefix("/run/secrets/") in service["secrets"]
-    assert {"PILLARBOX_AMQP_PASSWORD_FILE", "PILLARBOX_STORE_PASSWORD_FILE"} <= service["environment"].keys()
+    assert "PILLARBOX_AMQP_PASSWORD_FILE" in service["environment"]
+    assert ("PILLARBOX_STORE_PASSWORD_FILE" in service["environment"]) == (name in WORKERS)
+
+
+@pytest.mark.parametrize("name", SIGN_IN)
+def test_each_service_is_the_user_of_its_role_at_the_broker(compose: dict[str, Any], name: str):
+    environment = compose["services"][name]["environment"]
+    assert environment["PILLARBOX_AMQP_URL"] == f"amqp://{Role(name).user}@rabbitmq:5672/pillarbox"
+    assert environment["PILLARBOX_AMQP_PASSWORD_FILE"] == f"/run/secrets/{name}"
+
+
+def test_the_broker_imports_the_users_that_setup_writes_down(compose: dict[str, Any], tmp_path: Path):
+    service = compose["services"]["definitions"]
+    assert set(service["secrets"]) == set(Role)
+    places = {"/definitions": str(tmp_path), "/run/secrets": str(tmp_path / "secrets")}
+    [_, *command] = [re.sub("|".join(places), lambda found: places[found[0]], word) for word in service["command"]]
+    assert run(build(), command) == 0
+    [name] = {file.name for file in tmp_path.glob("*.json")}
+    broker = compose["services"]["rabbitmq"]
+    assert f"/definitions/{name} " in broker["entrypoint"][-1]
+    assert "definitions:/definitions:ro" in broker["volumes"]
+    assert f"load_definitions = /etc/rabbitmq/{name}" in compose["configs"]["rabbitmq"]["content"]
 
 
 def test_every_secret_config_and_volume_is_defined(compose: dict[str, Any]):
