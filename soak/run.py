@@ -18,6 +18,8 @@ from soak.world import DOMAINS, Need, World, world
 
 _REST_S = (4.0, 10.0)  # between the end of one harm and the next
 _SHORTEST_REST_S = 4.0
+_FLOW = 100  # mails that end between two harms: the next one is done to a pipeline that works
+_FLOWS_WITHIN_S = 60.0
 _DRAIN_S = 300.0  # without any progress: longer than the leases that harm leaves behind
 _FAULT = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Group|Timeout)[\w.]*)(?::|$)")
 
@@ -90,8 +92,7 @@ class Soak:
         for kind in in_turn(kinds, self._chance):
             if time.monotonic() > ends:
                 return
-            time.sleep(self._chance.uniform(*_REST_S))
-            publisher.check()
+            self._rest(self._chance.uniform(*_REST_S), publisher)
             self.do(kind)
 
     def by_counts(self, publisher: Publisher) -> None:
@@ -100,10 +101,17 @@ class Soak:
         for turn, kind in enumerate(kinds, 1):
             # One share ahead, so that mails flow while harm is done.
             publisher.quota = self._share(turn + 1, len(kinds))
-            time.sleep(_SHORTEST_REST_S)
+            self._rest(_SHORTEST_REST_S, publisher)
             self._confirmed(self._share(turn, len(kinds)), publisher)
             self.do(kind)
         self._confirmed(self._plan.mails, publisher)
+
+    def _rest(self, seconds: float, publisher: Publisher) -> None:
+        enough, longest = self.there.sunk() + _FLOW, time.monotonic() + _FLOWS_WITHIN_S
+        time.sleep(seconds)
+        while self.there.sunk() < enough and time.monotonic() < longest:
+            publisher.check()
+            time.sleep(0.1)
 
     def _share(self, turn: int, turns: int) -> int:
         return min(self._plan.mails, self._plan.mails * turn // (turns + 1) + 1)

@@ -23,6 +23,7 @@ _SLOW_S = 5.0
 _SLOW_PAUSE_S = 30.0
 _SHARE = 4  # slow sites together keep one in so many places of the window
 _LOOK_UP_S = 0.5  # how often an idle lane looks whether the settings have changed or it is to stop
+_LONGEST_LOOK_S = 2 * _LOOK_UP_S  # after more than that it was this process that slept, and not the sites
 
 _decoder = msgspec.msgpack.Decoder(SendRequest)
 
@@ -44,6 +45,7 @@ class Lane:
         self._max_per_connection = max_per_connection
         self._new_site = new_site
         self._sites: dict[str, SiteQueue] = {}
+        self._looked_at = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until asked to stop; then what is under way is finished and reported."""
@@ -61,6 +63,7 @@ class Lane:
                 # What came while the window changed, or it is time to stop, goes back with the channel.
                 if window == self._max_per_connection() and not stop.is_set():
                     await self._hand_over(deliveries, consumer, tasks)
+                    self._pass_time()
                     self._park_surplus(window)
             for site in self._sites.values():
                 site.stop()
@@ -93,11 +96,15 @@ class Lane:
         finally:
             del self._sites[name]
 
+    def _pass_time(self) -> None:
+        before, self._looked_at = self._looked_at, time.monotonic()
+        for site in self._sites.values():
+            site.pass_time(min(self._looked_at - before, _LONGEST_LOOK_S))
+
     def _park_surplus(self, window: int) -> None:
         if sum(site.load for site in self._sites.values()) < window * 3 // 4:
             return
-        now = time.monotonic()
-        slow = {name: site for name, site in self._sites.items() if now - site.progressed_at > _SLOW_S}
+        slow = {name: site for name, site in self._sites.items() if site.stalled_s > _SLOW_S}
         for name, site in slow.items():
             keep = max(1, window // (_SHARE * len(slow)))
             site.park(keep, f"{name} is slow and other mail waits behind it", _SLOW_PAUSE_S)

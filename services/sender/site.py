@@ -83,7 +83,8 @@ class SiteQueue:
         self._probing = False  # the site was down: one mail shows whether it is up
         self._stop = asyncio.Event()
         self._opening: asyncio.Future[_Session | Outcome] | None = None
-        self.progressed_at = time.monotonic()
+        self._waits_for_store = False  # for a claim
+        self.stalled_s = 0.0  # without an answer for a mail, as far as the lane has looked
 
     @property
     def _stopping(self) -> bool:
@@ -103,9 +104,14 @@ class SiteQueue:
         if self._route is None or route.revision >= self._route.revision:
             self._route = route
         if not (self._waiting or self._unsent):
-            self.progressed_at = time.monotonic()  # it had nothing to do: that is not slow
+            self.stalled_s = 0.0  # it had nothing to do: that is not slow
         self._waiting.append(work)
         self._arrived.set()
+
+    def pass_time(self, seconds: float) -> None:
+        """The lane says how much has passed; a store that is busy does not make the site slow."""
+        if not self._waits_for_store:
+            self.stalled_s += seconds
 
     def park(self, keep: int, reason: str, pause_s: float) -> None:
         """Give back to the scheduler what waits beyond the first `keep`; no attempt is counted."""
@@ -135,7 +141,7 @@ class SiteQueue:
                     pass
                 case outcome:
                     self._report_all(outcome)
-            self.progressed_at = time.monotonic()
+            self.stalled_s = 0.0
         self._park_claimed(Parked("the sender stops"))
 
     async def _open_unless_stopped(self, route: Route) -> "_Session | Outcome | None":
@@ -266,7 +272,9 @@ class SiteQueue:
             work = self._waiting.popleft()
             batch.append(work)
             size += work.request.envelope.size
+        self._waits_for_store = True
         claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
+        self._waits_for_store = False
         fresh = [mail for work in batch if (mail := claimed_mail(work, claims)) is not None]
         self._claimed += len(fresh)
         return mails + await self._signed(fresh)
@@ -308,7 +316,7 @@ class SiteQueue:
             self._unsent -= len(result.mail.content)
             match result:
                 case Sent(mail, outcomes):
-                    self.progressed_at, self._parking = time.monotonic(), None
+                    self.stalled_s, self._parking = 0.0, None
                     self._learn_from(outcomes)
                     self._report_mail(mail.key, outcomes)
                 case Untouched(mail) if self._parking is not None:

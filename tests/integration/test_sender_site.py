@@ -99,6 +99,34 @@ def test_a_slow_site_gives_back_what_is_claimed_and_waits_behind_the_mail_under_
     assert 0 < len(sink.mails) <= 2
 
 
+def test_a_site_whose_mail_waits_for_the_store_is_not_slow(store: OpenStore, sink: RecordingSink):
+    first, second = released(store, 2)
+
+    async def scenario() -> None:
+        site = Site(store.url, sink)
+        site.put(first)
+        async with site.running():
+            await site.until_reported(1)
+            pause = sink.pause(".")
+            with store.engine.begin():  # nobody else can write
+                site.put(second)
+                async with asyncio.timeout(20):
+                    while time_counts(site):
+                        await asyncio.sleep(0.01)
+            await asyncio.to_thread(pause.wait)
+            assert time_counts(site)
+            pause.release()
+            await site.until_reported(2)
+
+    asyncio.run(scenario())
+
+
+def time_counts(site: Site) -> bool:
+    site.queue.stalled_s = 0
+    site.queue.pass_time(1)
+    return site.queue.stalled_s == 1
+
+
 def test_a_server_that_does_not_answer_holds_up_a_stop_for_some_time_only(
     store: OpenStore, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
 ):
