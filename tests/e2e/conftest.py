@@ -1,7 +1,7 @@
 """Pipelines and servers for the scenarios; when one fails, the end of every worker's log stands in its report."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,52 +39,74 @@ def start_pipeline(
         yield start
 
 
-@pytest.fixture(scope="module")
-def file_sink() -> Iterator[RecordingSink]:
-    """The sink of all scenarios in a file."""
-    with RecordingSink() as sink:
-        yield sink
+class Common:
+    """The pipeline, and the sink it relays to, of all scenarios that need none of their own.
+
+    They start when the first scenario asks. After one that left them in disorder, the next one gets others.
+    """
+
+    def __init__(self, config: pytest.Config, node: PrivateNode, factory: pytest.TempPathFactory) -> None:
+        self._config = config
+        self._node = node
+        self._factory = factory
+        self._stack = ExitStack()
+        self._running: tuple[Pipeline, RecordingSink] | None = None
+
+    def get(self) -> tuple[Pipeline, RecordingSink]:
+        """Those that run."""
+        if self._running is None:
+            self._running = self._start()
+        return self._running
+
+    def end(self) -> None:
+        """Stop them. Raises AssertionError when a worker does not end in order."""
+        self._running = None
+        self._stack.close()
+
+    def _start(self) -> tuple[Pipeline, RecordingSink]:
+        url = new_vhost(self._node)
+        self._stack.callback(delete_vhost, self._node, url)
+        sink = self._stack.enter_context(RecordingSink())
+        folder = self._factory.mktemp("pipeline")
+        pipeline = Pipeline(url, f"sqlite:///{folder}/mail.db", folder, relay_to(sink))
+        self._stack.enter_context(_shown(self._config, pipeline))
+        return pipeline, sink
 
 
-@pytest.fixture(scope="module")
-def file_url(rabbitmq: PrivateNode) -> Iterator[str]:
-    """The virtual host of all scenarios in a file."""
-    url = new_vhost(rabbitmq)
-    yield url
-    delete_vhost(rabbitmq, url)
-
-
-@pytest.fixture(scope="module")
-def file_pipeline(
-    request: pytest.FixtureRequest,
-    file_url: str,
-    file_sink: RecordingSink,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pipeline]:
-    """The pipeline of all scenarios in a file, whose `SETTINGS` go over the usual ones."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    settings = relay_to(file_sink, **getattr(request.module, "SETTINGS", {}))
-    pipeline = Pipeline(file_url, f"sqlite:///{folder}/mail.db", folder, settings)
-    with _shown(request.config, pipeline):
-        yield pipeline
+@pytest.fixture(scope="session")
+def common(
+    request: pytest.FixtureRequest, rabbitmq: PrivateNode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Common]:
+    """What the scenarios share."""
+    shared = Common(request.config, rabbitmq, tmp_path_factory)
+    yield shared
+    shared.end()
 
 
 @pytest.fixture
-def pipeline(file_pipeline: Pipeline, file_sink: RecordingSink) -> Iterator[Pipeline]:
+def pipeline(request: pytest.FixtureRequest, common: Common) -> Iterator[Pipeline]:
     """A pipeline with one worker of each role that relays everything to `inbox` and holds nothing back.
 
-    It starts once for a file; each scenario finds it empty and with the settings it started with.
+    It is shared; each scenario finds it empty and with the usual settings, over which go the `SETTINGS` of its file.
     """
-    yield file_pipeline
-    file_sink.forget_rules()
-    file_pipeline.clear()
-    file_sink.forget_mails()
+    pipeline, sink = common.get()
+    settings = relay_to(sink, **getattr(request.module, "SETTINGS", {}))
+    try:
+        pipeline.begin(settings)
+        yield pipeline
+        sink.forget_rules()
+        pipeline.clear(settings)
+        sink.forget_mails()
+    except BaseException:
+        with suppress(Exception):
+            common.end()
+        raise
 
 
 @pytest.fixture
-def inbox(pipeline: Pipeline, file_sink: RecordingSink) -> RecordingSink:
+def inbox(pipeline: Pipeline, common: Common) -> RecordingSink:
     """The SMTP server that gets all mail of `pipeline`."""
-    return file_sink
+    return common.get()[1]
 
 
 @pytest.hookimpl(wrapper=True)

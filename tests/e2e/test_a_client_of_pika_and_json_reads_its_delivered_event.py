@@ -9,9 +9,9 @@ from tests.support.sinks import RecordingSink
 
 
 def test_a_client_of_twenty_lines_publishes_a_mail_and_reads_its_delivered_event(
-    pipeline: Pipeline, inbox: RecordingSink, file_url: str
+    pipeline: Pipeline, inbox: RecordingSink
 ):
-    connection = pika.BlockingConnection(pika.URLParameters(file_url))
+    connection = pika.BlockingConnection(pika.URLParameters(pipeline.amqp_url))
     channel = connection.channel()
     channel.confirm_delivery()
     events = channel.queue_declare("", exclusive=True).method.queue

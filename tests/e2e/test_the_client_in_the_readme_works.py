@@ -13,11 +13,11 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_readmes_client_publishes_a_mail_and_prints_that_it_was_delivered(
-    pipeline: Pipeline, inbox: RecordingSink, file_url: str, tmp_path: Path
+    pipeline: Pipeline, inbox: RecordingSink, tmp_path: Path
 ):
     [client] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / ".pillarbox").mkdir()
-    (tmp_path / ".pillarbox" / "run.json").write_text(json.dumps({"amqp_url": file_url}))
+    (tmp_path / ".pillarbox" / "run.json").write_text(json.dumps({"amqp_url": pipeline.amqp_url}))
 
     ran = subprocess.run([sys.executable, "-c", client], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 

@@ -98,6 +98,7 @@ class Worker:
         self.name = name
         self.killed = False
         self._log = folder / f"{name}.log"
+        self._forgotten = 0  # octets of the log
         with self._log.open("wb") as output:
             self._process = GuardedProcess(
                 [sys.executable, "-m", f"services.{role}"],
@@ -118,8 +119,14 @@ class Worker:
 
     @property
     def log(self) -> list[str]:
-        """The lines it has logged so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        """The lines it has logged so far, without what was forgotten."""
+        with self._log.open("rb") as file:
+            file.seek(self._forgotten)
+            return file.read().decode(errors="replace").splitlines()
+
+    def forget_log(self) -> None:
+        """Leave what it has logged so far to those who were there."""
+        self._forgotten = self._log.stat().st_size
 
     def logged(self, event: str, **fields: Any) -> list[str]:
         """Its lines about an event, with these fields."""
@@ -189,9 +196,9 @@ class Pipeline:
     ) -> None:
         """`environment` is what the workers find in theirs beyond the URLs, such as secrets."""
         self.workers: list[Worker] = []
-        self.settings = self._first_settings = settings
+        self.settings = settings
         self.revision = -1
-        self._amqp_url = amqp_url
+        self.amqp_url = amqp_url
         self._folder = folder
         self._start = {"scheduler": schedulers, "resolver": resolvers, "sender": senders}
         self._environment = {**(environment or {}), "PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_STORE_URL": store_url}
@@ -208,8 +215,8 @@ class Pipeline:
     # -- the workers
 
     def __enter__(self) -> "Pipeline":
-        declare(self._amqp_url)
-        self._client = Client(self._amqp_url)
+        declare(self.amqp_url)
+        self._client = Client(self.amqp_url)
         self._publish_settings(self.settings)
         try:
             self.start(**self._start)
@@ -288,7 +295,7 @@ class Pipeline:
 
     def load(self, rate: float, **fields: Any) -> Load:
         """Mails at a steady rate for as long as a `with` block lasts; their ids are their subjects."""
-        return Load(self._amqp_url, lambda id: a_mail(id, **fields), rate)
+        return Load(self.amqp_url, lambda id: a_mail(id, **fields), rate)
 
     def control(self, command: str, **fields: Any) -> dict[str, Any]:
         """Give a command; returns its answer."""
@@ -352,10 +359,14 @@ class Pipeline:
         # What is final is never sent again: the store refuses the claim.
         self.client.wait_until(lambda: not self.open_recipients(), "all final", max(10.0, deadline - time.monotonic()))
 
-    def clear(self) -> None:
-        """Take back what has not left, and put the first settings in force; the next scenario finds nothing."""
-        if self.settings != self._first_settings:
-            self._put_in_force(self._first_settings)
+    def begin(self, settings: Settings) -> None:
+        """Put these settings in force, unless they are."""
+        if self.settings != settings:
+            self._put_in_force(settings)
+
+    def clear(self, settings: Settings) -> None:
+        """Put these in force again and take back what has not left; the next scenario finds nothing, and no crash."""
+        self.begin(settings)
         for state in ("held", "deferred", "released"):
             for mail in self.control("list", state=state, limit=1000)["mails"]:
                 self.control("retract", id=mail["id"])
@@ -364,6 +375,9 @@ class Pipeline:
         self.wait_for_event("delivered", self.submit(a_mail("the last one")))
         self.client.events.clear()
         self.client.forget_dead_letters()
+        self.assert_no_crash()
+        for worker in self.workers:
+            worker.forget_log()
 
     def open_recipients(self) -> int:
         """How many recipients have no final state, as the scheduler counts them."""
