@@ -1,7 +1,6 @@
 """A connection to the broker that is opened again whenever it is lost."""
 
 import asyncio
-import ssl
 from collections import deque
 from typing import Any
 
@@ -11,6 +10,7 @@ import structlog
 import tenacity
 from pika.adapters.asyncio_connection import AsyncioConnection
 
+from shared.broker import tls
 from shared.broker.errors import BrokerRefused, BrokerUnreachable, in_words, may_pass
 from shared.broker.mended_pika import MendedConnection, MendedServices
 
@@ -21,7 +21,11 @@ HEARTBEAT_S = 60
 BLOCKED_TIMEOUT_S = 300
 REOPEN = tenacity.wait_random_exponential(multiplier=0.05, max=5)
 
-_URL_TAKES = "PILLARBOX_AMQP_URL: takes amqp://user:password@host:port/vhost, or several with commas"
+# What was written is not repeated: the part that is wrong may be the password.
+_URL_TAKES = (
+    "PILLARBOX_AMQP_URL: takes amqp://user:password@host:port/vhost, or amqps:// for TLS, or several with commas; "
+    "in a password / ? # @ , are written %2F %3F %23 %40 %2C"
+)
 
 
 class Link:
@@ -78,11 +82,13 @@ class Link:
             return await tenacity.AsyncRetrying(
                 wait=REOPEN,
                 stop=stop,
-                retry=tenacity.retry_if_exception(may_pass),
+                retry=tenacity.retry_if_exception(lambda error: may_pass(error) and tls.trouble(error) is None),
                 before_sleep=self._say_still_trying,
                 reraise=True,
             )(self._open)
         except (OSError, pika.exceptions.AMQPError, TimeoutError) as error:
+            if trouble := tls.trouble(error):
+                raise BrokerRefused(f"no TLS with {self._where()}: {trouble}") from error
             if not may_pass(error):
                 raise BrokerRefused(f"{self._where()} does not let us in: {in_words(error)}") from error
             raise BrokerUnreachable(f"no broker at {self._where()}: {in_words(error)}") from error
@@ -149,14 +155,14 @@ def _parameters(url: str, name: str) -> pika.URLParameters:
     if not url.startswith(("amqp://", "amqps://")):
         raise BrokerRefused(_URL_TAKES)
     try:
+        url, files = tls.split_off(url)
         parameters = pika.URLParameters(url)
-    except (ValueError, TypeError) as error:
-        raise BrokerRefused(f"{_URL_TAKES} ({error})") from error
+    except (ValueError, TypeError):
+        raise BrokerRefused(_URL_TAKES) from None
+    if parameters.ssl_options is not None:
+        parameters.ssl_options = tls.options(files, parameters.host)
     parameters.heartbeat = HEARTBEAT_S
     parameters.blocked_connection_timeout = BLOCKED_TIMEOUT_S
     parameters.connection_attempts = 1  # tenacity does the trying
     parameters.client_properties = {"connection_name": f"pillarbox {name}"}
-    if parameters.ssl_options is not None and parameters.ssl_options.context.verify_mode is ssl.CERT_NONE:
-        parameters.ssl_options.context.check_hostname = True
-        parameters.ssl_options.context.verify_mode = ssl.CERT_REQUIRED
     return parameters

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from cli.node import PrivateNode
 from cli.node_folder import USER
+from tests.support.certificates import Authority, Certificate
+from tests.support.ports import free_port
 
 _numbers = itertools.count(1)
 
@@ -54,6 +56,27 @@ def sync_queue_registry(node: PrivateNode) -> None:
     confirmed (seen with 3.10.8: every access to it times out after the restart).
     """
     evaluate(node, "[ok = dets:sync(Table) || Table <- dets:all()]")
+
+
+def listen_for_tls(
+    node: PrivateNode, authority: Authority, certificate: Certificate, *, asks: bool = False, version: str = ""
+) -> int:
+    """Have the node speak TLS at another port, which is returned.
+
+    `asks`: it lets in only who has a certificate of the authority. `version`: "tlsv1.2" for that one alone.
+    """
+    port = free_port()
+    versions = f"'{version}'" if version else "'tlsv1.3','tlsv1.2'"
+    ours = {"cacertfile": authority.file, "certfile": certificate.certificate, "keyfile": certificate.key}
+    options = [f'{{{name},"{file}"}}' for name, file in ours.items()] + [f"{{versions,[{versions}]}}"]
+    if asks:
+        options += ["{verify,verify_peer}", "{fail_if_no_peer_cert,true}"]
+    evaluate(
+        node,
+        "{ok, _} = application:ensure_all_started(ssl), "
+        f'ok = rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, [{",".join(options)}], 2)',
+    )
+    return port
 
 
 def drop_connections(node: PrivateNode) -> None:
