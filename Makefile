@@ -14,15 +14,17 @@ RUN_FILE := .pillarbox/run.json
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim-tools
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
+# The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
+RABBITMQ_4_FROM := trixie
 SERVERS_FOR_BENCHES := rabbitmq-server postfix
 SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench bench-quick soak repeat docs clean rabbitmq
+.PHONY: help up demo test check bench bench-quick soak repeat docs clean rabbitmq rabbitmq-4
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: $(READY) rabbitmq ## run everything here: broker, workers and a test inbox
 	@$(BIN)/pillarbox up $(ARGS)
@@ -33,6 +35,7 @@ demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the 
 test: $(READY) ## run every test (ARGS='-k name' for some)
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
 	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
+	@$(MAKE) --no-print-directory rabbitmq-4 || echo "make: no RabbitMQ 4 here: what runs against it is skipped"
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## format, lint, types
@@ -65,6 +68,11 @@ repeat: $(READY) ## repeat fuzz and end-to-end tests, to find one that is not st
 	    fi; \
 	done; \
 	echo "$(ROUNDS) rounds, $$failed failed"; test $$failed = 0
+
+rabbitmq-4: ## unpack RabbitMQ 4 and its Erlang into .cache, for the tests
+	@$(UNPACKED) --release $(RABBITMQ_4_FROM) .cache/$(RABBITMQ_4_FROM) rabbitmq-server
+	@cd .cache/$(RABBITMQ_4_FROM)/rabbitmq-server && mkdir -p bin \
+	    && ln -sf ../usr/lib/rabbitmq/bin/rabbitmq-server ../usr/bin/erl ../usr/bin/epmd ../usr/bin/erl_call bin
 
 docs: $(READY) ## write docs/asyncapi.yaml, the table of docs/settings.md and docs/conformance.md from code and tests
 	@$(BIN)/python -m shared.asyncapi

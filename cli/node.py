@@ -44,11 +44,22 @@ class NodeFailed(Exception):
 class PrivateNode:
     """One node and its folder. Start, stop, kill and restart it; everything is synchronous."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, vhosts: Sequence[str] = (DEFAULT_VHOST,)) -> None:
-        """Nothing happens before `start`. `port`: for AMQP, else a free one that stays the same over restarts."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        vhosts: Sequence[str] = (DEFAULT_VHOST,),
+        scripts: Path | None = None,
+    ) -> None:
+        """Nothing happens before `start`. `port`: for AMQP, else a free one that stays the same over restarts.
+
+        `scripts`: of the release to run, else of the one that `find_rabbitmq` finds.
+        """
         self.folder = folder.resolve()
         self._port = port
         self._vhosts = tuple(vhosts)
+        self._scripts = scripts
         self._node: GuardedProcess | None = None
         self._epmd: GuardedProcess | None = None
         self._lock: IO[str] | None = None
@@ -68,7 +79,7 @@ class PrivateNode:
     @property
     def log_file(self) -> Path:
         """What the broker says of itself."""
-        return self.folder / "log" / f"{NODE_NAME}.log"
+        return self.folder / "log" / f"{self.name}.log"
 
     @property
     def amqp_url(self) -> str:
@@ -96,7 +107,7 @@ class PrivateNode:
 
         `timeout` in seconds; 3 to 6 are usual on a small machine.
         """
-        scripts = find_rabbitmq()
+        scripts = self._scripts or find_rabbitmq()
         if scripts is None:
             raise NodeFailed("no RabbitMQ is installed (Debian: apt-get install rabbitmq-server)")
         deadline = time.monotonic() + timeout
@@ -106,9 +117,9 @@ class PrivateNode:
             _end_leftovers(self.folder)
             if self._port is not None and not is_free(self._port):
                 raise NodeFailed(f"another program listens on port {self._port}")
-            self._identity = choose_identity(self.folder, self._port)
-            write_files(self.folder, self._identity, self._vhosts, scripts)
-            self._run(environment(self.folder, self._identity, scripts), deadline)
+            self._identity = self._choose_identity()
+            self._write_files(scripts)
+            self._run(self._environment(scripts), deadline)
         except BaseException:
             self.kill()
             raise
@@ -129,6 +140,15 @@ class PrivateNode:
         """Stop and start, on the same ports with the same data."""
         self.stop()
         self.start(timeout)
+
+    def _choose_identity(self) -> Identity:
+        return choose_identity(self.folder, self._port)
+
+    def _write_files(self, scripts: Path) -> None:
+        write_files(self.folder, self.identity, self._vhosts, scripts)
+
+    def _environment(self, scripts: Path) -> dict[str, str]:
+        return environment(self.folder, self.identity, scripts)
 
     def _let_go(self) -> None:
         if self._epmd is not None:
@@ -159,13 +179,16 @@ class PrivateNode:
 
     def _run(self, variables: dict[str, str], deadline: float) -> None:
         with open_private(self.folder / "log" / "console.log", "w") as output:
-            # In the foreground: an epmd that the node starts by itself becomes a daemon and outlives it.
-            epmd = [str(_find_epmd()), "-port", variables["ERL_EPMD_PORT"], "-address", "127.0.0.1"]
-            self._epmd = GuardedProcess(epmd, env=variables, cwd=self.folder, output=output)
-            self._await("epmd", self._epmd, lambda: not is_free(self.identity.epmd_port), deadline)
+            self._run_epmd(variables, output, deadline)
             server = f"{variables['RABBITMQ_SCRIPTS_DIR']}/rabbitmq-server"
             self._node = GuardedProcess([server], env=variables, cwd=self.folder, output=output)
             self._await("RabbitMQ", self._node, self._lets_us_in, deadline)
+
+    def _run_epmd(self, variables: dict[str, str], output: IO[str], deadline: float) -> None:
+        # In the foreground: an epmd that the node starts by itself becomes a daemon and outlives it.
+        epmd = [str(find_epmd(variables["PATH"])), "-port", variables["ERL_EPMD_PORT"], "-address", "127.0.0.1"]
+        self._epmd = GuardedProcess(epmd, env=variables, cwd=self.folder, output=output)
+        self._await("epmd", self._epmd, lambda: not is_free(self.identity.epmd_port), deadline)
 
     def _await(self, what: str, process: GuardedProcess, ready: Callable[[], bool], deadline: float) -> None:
         while not ready():
@@ -208,11 +231,11 @@ def find_rabbitmq() -> Path | None:
     return Path(found).resolve().parent if found else None
 
 
-def _find_epmd() -> Path:
+def find_epmd(path: str) -> Path:
     """Erlang's port mapper, on the path or beside `erl`."""
-    erl = shutil.which("erl")
+    erl = shutil.which("erl", path=path)
     beside_erl = str(Path(erl).resolve().parent) if erl else ""
-    found = shutil.which("epmd") or shutil.which("epmd", path=beside_erl)
+    found = shutil.which("epmd", path=path) or shutil.which("epmd", path=beside_erl)
     if found is None:
         raise NodeFailed("Erlang, which RabbitMQ needs, is not installed: there is no epmd on the path")
     return Path(found)

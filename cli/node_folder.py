@@ -104,7 +104,8 @@ def environment(folder: Path, identity: Identity, scripts: Path) -> dict[str, st
     """All that the node knows of its surroundings; the files in /etc/rabbitmq do not count."""
     home = folder / "home"
     return {
-        "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        # An unpacked release may have its own Erlang beside its scripts.
+        "PATH": f"{scripts}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
         "HOME": str(folder),  # Erlang reads the cookie there
         "LANG": "C.UTF-8",
         MARK: str(folder),

@@ -1,6 +1,8 @@
 """The real servers of the tests: started when the first test asks, private, on loopback, gone at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,15 +10,38 @@ import pytest
 from cli.node import PrivateNode
 from tests.support.certificates import Authority
 from tests.support.postgres import PrivatePostgres
-from tests.support.rabbitmq import delete_vhost, new_vhost, temporary_node
+from tests.support.rabbitmq import RABBITMQ_4, delete_vhost, new_vhost, temporary_node
 from tests.support.sinks import RecordingSink
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked so against RabbitMQ 4, too."""
+    if metafunc.definition.get_closest_marker("each_rabbitmq"):
+        metafunc.parametrize(
+            "release", [None, RABBITMQ_4], ids=["installed", "rabbitmq4"], indirect=True, scope="session"
+        )
+
+
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[PrivateNode]:
+def release(request: pytest.FixtureRequest) -> Path | None:
+    """The scripts of the RabbitMQ to test against; None: of the one that is installed."""
+    scripts: Path | None = getattr(request, "param", None)
+    if scripts is not None and not (scripts / "rabbitmq-server").exists():
+        pytest.skip("RabbitMQ 4 is not here: `make rabbitmq-4` unpacks it where the network gives it")
+    return scripts
+
+
+@pytest.fixture(scope="session")
+def shared_node() -> Iterator[Callable[[Path | None], PrivateNode]]:
+    """Gives the node of a release that all tests share, started when the first one asks."""
+    with ExitStack() as stack:
+        yield cache(lambda scripts: stack.enter_context(temporary_node(scripts)))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(release: Path | None, shared_node: Callable[[Path | None], PrivateNode]) -> PrivateNode:
     """A RabbitMQ node that all tests share. Do not stop it: that is what `own_node` is for."""
-    with temporary_node() as node:
-        yield node
+    return shared_node(release)
 
 
 @pytest.fixture
@@ -28,9 +53,9 @@ def amqp_url(rabbitmq: PrivateNode) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_node() -> Iterator[PrivateNode]:
+def own_node(release: Path | None) -> Iterator[PrivateNode]:
     """A RabbitMQ node of the test's own, to be killed and started again."""
-    with temporary_node() as node:
+    with temporary_node(release) as node:
         yield node
 
 

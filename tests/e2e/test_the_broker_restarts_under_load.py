@@ -1,5 +1,7 @@
 """The broker goes and comes back while mail flows: workers reconnect by themselves, every mail arrives once."""
 
+from collections.abc import Callable
+
 import pytest
 
 from cli.node import PrivateNode
@@ -9,21 +11,30 @@ from tests.support.rabbitmq import drop_connections, sync_queue_registry
 from tests.support.sinks import RecordingSink
 
 
-@pytest.mark.parametrize("way", ["stopped", "killed"])
-def test_every_mail_arrives_once_when_the_broker_is(
-    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink, way: str
+@pytest.mark.each_rabbitmq
+def test_every_mail_arrives_once_when_the_broker_is_killed(
+    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
 ):
-    pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
-    sync_queue_registry(own_node)
+    assert_every_mail_arrives_once_after(PrivateNode.kill, own_node, start_pipeline, sink)
+
+
+def test_every_mail_arrives_once_when_the_broker_is_stopped(
+    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
+):
+    assert_every_mail_arrives_once_after(PrivateNode.stop, own_node, start_pipeline, sink)
+
+
+def assert_every_mail_arrives_once_after(
+    end: Callable[[PrivateNode], None], node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
+) -> None:
+    pipeline = start_pipeline(relay_to(sink), amqp_url=node.amqp_url, senders=2)
+    sync_queue_registry(node)
 
     with pipeline.load(rate=100) as load:
         sink.wait_for(50, timeout=30)
-        if way == "stopped":
-            own_node.stop()
-        else:
-            own_node.kill()
+        end(node)
         before = len(sink.mails)
-        own_node.start()
+        node.start()
         sink.wait_for(before + 50, timeout=60)
 
     pipeline.wait_for_each_once(sink, load.ids)

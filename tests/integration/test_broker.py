@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from cli.node import PrivateNode
 from shared.broker import (
     CONFIRM_WINDOW,
@@ -22,6 +24,8 @@ from tests.support.broker import (
     until_counted,
 )
 from tests.support.rabbitmq import alarm, evaluate
+
+pytestmark = pytest.mark.each_rabbitmq
 
 
 def test_what_is_published_is_confirmed_and_in_its_queue(amqp_url):

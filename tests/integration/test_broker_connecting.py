@@ -38,6 +38,7 @@ from tests.support.rabbitmq import evaluate, sync_queue_registry
 _numbers = itertools.count(1)
 
 
+@pytest.mark.each_rabbitmq
 def test_the_topology_can_be_declared_twice_and_takes_mail_at_every_hop(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url) as broker:
@@ -50,6 +51,7 @@ def test_the_topology_can_be_declared_twice_and_takes_mail_at_every_hop(amqp_url
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 @pytest.mark.parametrize(
     ("before", "after", "names"),
     [
@@ -82,6 +84,7 @@ def user(node: PrivateNode, url: str, *, configure: str, write: str = ".*", read
     evaluate(node, f'rabbit_auth_backend_internal:delete_user(<<"{name}">>, <<"{name}">>)')
 
 
+@pytest.mark.each_rabbitmq
 def test_a_worker_that_may_not_configure_works_with_the_topology_that_is_there(rabbitmq, amqp_url):
     async def scene(poor_url: str) -> None:
         async with opened(amqp_url) as rich:
@@ -106,6 +109,7 @@ def test_without_topology_or_permission_a_publisher_is_told(rabbitmq, amqp_url):
         run(scene(url))
 
 
+@pytest.mark.each_rabbitmq
 def test_an_exchange_one_may_not_write_to_refuses(rabbitmq, amqp_url):
     async def scene(poor_url: str) -> None:
         bound = (exchange("e", "fanout"), queue("q", QUORUM), binding("q", "e", ""))
@@ -129,6 +133,7 @@ async def start_and_close(url: str, patience_s: float = 5) -> None:
         await broker.close()
 
 
+@pytest.mark.each_rabbitmq
 @pytest.mark.parametrize(
     "change",
     [
@@ -248,6 +253,7 @@ def test_of_several_nodes_one_that_answers_is_enough(amqp_url):
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_nothing_confirmed_is_lost_when_the_node_is_killed_with_publishes_in_flight(own_node):
     """The consumer resumes by itself, and every call of publish comes back."""
 

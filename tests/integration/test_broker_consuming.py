@@ -35,6 +35,7 @@ from tests.support.broker import (
 from tests.support.rabbitmq import drop_connections
 
 
+@pytest.mark.each_rabbitmq
 def test_deliveries_come_in_batches_and_are_gone_when_acknowledged(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
@@ -54,6 +55,7 @@ def test_deliveries_come_in_batches_and_are_gone_when_acknowledged(amqp_url):
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_no_more_than_the_prefetch_is_delivered_before_an_ack(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
@@ -91,6 +93,7 @@ def test_acks_in_any_order_take_what_they_name_and_nothing_else(amqp_url, seed):
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_what_is_taken_and_not_acknowledged_comes_again_after_a_close(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
@@ -104,6 +107,7 @@ def test_what_is_taken_and_not_acknowledged_comes_again_after_a_close(amqp_url):
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_a_lost_connection_delivers_again_and_acks_of_before_are_dropped(rabbitmq, amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
@@ -126,6 +130,7 @@ def test_a_lost_connection_delivers_again_and_acks_of_before_are_dropped(rabbitm
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_a_consumer_waits_for_its_queue_and_comes_back_to_it(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url) as broker:
@@ -164,6 +169,7 @@ async def answer_each(broker: Broker, name: str) -> None:
             consumer.ack([delivery])
 
 
+@pytest.mark.each_rabbitmq
 def test_answers_come_back_to_who_has_asked_without_a_queue(amqp_url):
     async def scene() -> None:
         to_it = (exchange("e", "fanout"), queue("q", QUORUM), binding("q", "e", ""))
@@ -177,6 +183,7 @@ def test_answers_come_back_to_who_has_asked_without_a_queue(amqp_url):
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_questions_are_answered_again_after_a_lost_connection(rabbitmq, amqp_url):
     async def scene() -> None:
         to_it = (exchange("e", "fanout"), queue("q", QUORUM), binding("q", "e", ""))
@@ -200,6 +207,7 @@ def test_a_question_that_nobody_takes_comes_back_as_refused(amqp_url):
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_properties_come_as_plain_values_whatever_the_client_wrote(amqp_url):
     headers = {
         "large": 2**62,
@@ -298,6 +306,7 @@ def test_properties_that_can_not_be_read_cost_neither_the_connection_nor_the_nei
 # Looking without consuming
 
 
+@pytest.mark.each_rabbitmq
 def test_a_look_into_a_queue_takes_what_is_acknowledged_and_gives_the_rest_back(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
@@ -314,6 +323,7 @@ def test_a_look_into_a_queue_takes_what_is_acknowledged_and_gives_the_rest_back(
     run(scene())
 
 
+@pytest.mark.each_rabbitmq
 def test_a_look_into_a_queue_that_is_not_there_is_refused(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:

@@ -20,6 +20,8 @@ from tests.support.broker import run
 from tests.support.rabbitmq import drop_connections
 from tests.support.store import NOW
 
+pytestmark = pytest.mark.each_rabbitmq
+
 NO_JSON = b'{"settings": 3, <rubbish'
 BAD_FIELD = b'{"settings": {"sending": {"hold": "soon"}}, "author": "bob"}'
 

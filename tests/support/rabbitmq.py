@@ -17,14 +17,17 @@ from cli.node_folder import USER
 from tests.support.certificates import Authority, Certificate
 from tests.support.ports import free_port
 
+# Where `make rabbitmq-4` puts the RabbitMQ of a newer Debian, with its own Erlang.
+RABBITMQ_4 = Path(__file__).parents[2] / ".cache/trixie/rabbitmq-server/bin"
+
 _numbers = itertools.count(1)
 
 
 @contextmanager
-def temporary_node() -> Iterator[PrivateNode]:
-    """A node in a folder that goes away with it."""
+def temporary_node(scripts: Path | None = None) -> Iterator[PrivateNode]:
+    """A node in a folder that goes away with it; of the release with these scripts, or of the one installed."""
     folder = Path(tempfile.mkdtemp(prefix="pillarbox-node-"))
-    node = PrivateNode(folder)
+    node = PrivateNode(folder, scripts=scripts)
     try:
         node.start()
         yield node
