@@ -45,8 +45,9 @@ CLAIMABLE = (State.RELEASING, State.RELEASED)  # a sender may be quicker than th
 RETRACTABLE = (State.HELD, State.RELEASING, State.RELEASED, State.DEFERRED)
 AWAITING_OUTCOME = (State.RELEASING, State.RELEASED, State.CLAIMED)
 
-# After a crash of the scheduler between its mark and the broker's confirm the message may never have left.
-RELEASING_LEASE = timedelta(minutes=2)
+# After a crash of the scheduler between its mark and the broker's confirm the message may never have left. No longer:
+# what was with it waits so long. A broker that takes longer to confirm gets a second message, which finds no claim.
+RELEASING_LEASE = timedelta(seconds=30)
 # The broker has it, synced: this is for the case that the broker lost its data.
 RELEASED_LEASE = timedelta(hours=6)
 # A sender renews its claims while it works; one that stops to has died, and what it had is in doubt.

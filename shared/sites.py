@@ -19,7 +19,7 @@ from shared.mail_store import insert_missing, sites
 from shared.smtp_reply import Reply
 
 # A sender that probes renews its lease; one that stops to has died, and another may probe.
-PROBE_LEASE = timedelta(seconds=90)
+PROBE_LEASE = timedelta(seconds=30)
 # A site that worked so lately is taken to work: every sender may connect. Senders that use it say so more often.
 KNOWN_FOR = timedelta(minutes=1)
 

@@ -27,7 +27,7 @@ _PER_MESSAGE = 50  # requests in one message: the broker's cost is per message, 
 # Another scheduler's mails are not announced to this one, so it looks by itself now and then.
 _LOOK_AT_LEAST_EVERY = timedelta(seconds=5)
 _WHEN_REFUSED = timedelta(seconds=2)
-# `released` only lengthens a lease of two minutes, so it can wait for company.
+# `released` only lengthens a lease of thirty seconds, so it can wait for company.
 _MARK_EVERY_S = 0.5
 
 _encoder = msgspec.msgpack.Encoder()

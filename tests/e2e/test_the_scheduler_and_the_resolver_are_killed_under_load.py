@@ -21,7 +21,7 @@ def test_every_mail_arrives_once_after_the_kill_of(
             pipeline.kill(*(worker for role in victims for worker in pipeline.of(role)))
             pipeline.start(**dict.fromkeys(victims, 1))
         sink.wait_for(len(sink.mails) + 50, timeout=30)
-    # A scheduler that dies between its mark and the broker's confirm leaves the mail to a lease of two minutes.
+    # A scheduler that dies between its mark and the broker's confirm leaves the mail to its lease.
     pipeline.client.wait_until(lambda: pipeline.count(State.HELD) == 0, "the held ones leave")
     pipeline.let_lease_run_out(State.RELEASING)
 
