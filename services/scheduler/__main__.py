@@ -20,6 +20,8 @@ from shared.worker import run, run_until
 
 # Twice what one transaction takes, so that the next batch arrives while this one is written.
 _PREFETCH = 400
+# Of submissions, outcomes and commands each, whatever the prefetch: mails may have 25 MB.
+_MOST_OCTETS = 32 * 1024 * 1024
 
 
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
@@ -41,9 +43,9 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
         await feed.first()
         await run_until(
             stop,
-            intake.loop(broker.consume(SUBMIT, _PREFETCH)),
-            outcomes.loop(broker.consume(OUTCOME, _PREFETCH)),
-            control.loop(broker.consume(CONTROL, 10)),
+            intake.loop(broker.consume(SUBMIT, _PREFETCH, most_octets=_MOST_OCTETS)),
+            outcomes.loop(broker.consume(OUTCOME, _PREFETCH, most_octets=_MOST_OCTETS)),
+            control.loop(broker.consume(CONTROL, 10, most_octets=_MOST_OCTETS)),
             releaser.release_loop(),
             releaser.mark_loop(),
             SiteDesk(thread, feed, alarm).loop(),

@@ -25,6 +25,7 @@ from shared.worker import finish
 log = structlog.get_logger()
 
 _MOST = 200  # mails in one transaction
+_ENOUGH = 16 * 1024 * 1024  # octets of submissions in one transaction: each is in memory several times meanwhile
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
 
 
@@ -53,7 +54,7 @@ class Intake:
     async def loop(self, consumer: Consumer) -> None:
         """Take submissions, for ever."""
         while True:
-            await finish(self._take_and_ack(await consumer.batch(_MOST, _LINGER_S), consumer))
+            await finish(self._take_and_ack(await consumer.batch(_MOST, _LINGER_S, _ENOUGH), consumer))
 
     async def _take_and_ack(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
         await self._take(deliveries)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from services.sender.room import Rooms
 from shared import metrics
 from shared.mail_store import CLAIM_LEASE, Claim, StoreThread, claim, renew_claims
 
@@ -19,6 +20,7 @@ class ClaimDesk:
     """The gate between "can still be retracted" and "in flight"."""
 
     def __init__(self, thread: StoreThread, worker: str) -> None:
+        self.rooms = Rooms()  # for the contents of what is claimed
         self._thread = thread
         self._worker = worker
         self._wanted: list[tuple[Sequence[int], asyncio.Future[dict[int, Claim]]]] = []

@@ -20,7 +20,7 @@ from services.sender.gate import Entry, SiteGate
 from services.sender.reporter import Reporter
 from services.sender.session_mails import OUR_FAULT, MailResult, Sent, Untouched
 from services.sender.signing import Signing, Unsigned
-from services.sender.work import ClaimedWork, Work, claimed_mail
+from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
 from shared.classify import turns_us_away
 from shared.contracts import RecipientOutcome, Route
@@ -29,7 +29,10 @@ from shared.smtp_reply import Reply
 
 _OLDEST_S = 300.0  # a connection this old takes no more mail: receivers and firewalls tire of long ones
 _IDLE_S = 2.0  # worth keeping for the next mail; longer only occupies the receiver
-_ENOUGH = 16 * 1024 * 1024  # octets claimed and not sent, beyond which nothing more is claimed: bounds the memory
+_ENOUGH = 8 * 1024 * 1024  # octets claimed and not sent, beyond which nothing more is claimed
+# Large mails that slow sites hold may take all room there is; those that wait for it longer go back to the store.
+_PATIENCE_S = 30.0
+_NO_ROOM = Parked("the sender has its hands full of large mail", 30.0)
 # At a stop a server gets so long to answer for what it has. Longer, and whoever stops us takes to `kill -9`, which
 # leaves the mails to the lease of their claims.
 _STOP_WITHIN_S = 20.0
@@ -83,7 +86,8 @@ class SiteQueue:
         self._probing = False  # the site was down: one mail shows whether it is up
         self._stop = asyncio.Event()
         self._opening: asyncio.Future[_Session | Outcome] | None = None
-        self._waits_for_store = False  # for a claim
+        self._asking: asyncio.Future[bool] | None = None  # for room
+        self._claiming = False  # it waits for room or for the store
         self.stalled_s = 0.0  # without an answer for a mail, as far as the lane has looked
 
     @property
@@ -110,7 +114,7 @@ class SiteQueue:
 
     def pass_time(self, seconds: float) -> None:
         """The lane says how much has passed; a store that is busy does not make the site slow."""
-        if not self._waits_for_store:
+        if not self._claiming:
             self.stalled_s += seconds
 
     def park(self, keep: int, reason: str, pause_s: float) -> None:
@@ -126,8 +130,9 @@ class SiteQueue:
         self._stop.set()
         self._arrived.set()
         self._room.set()
-        if self._opening is not None:
-            self._opening.cancel()
+        for waiting in (self._opening, self._asking):
+            if waiting is not None:
+                waiting.cancel()
 
     async def run(self) -> None:
         """Send what waits, over one connection after another, until nothing comes for a while."""
@@ -266,18 +271,44 @@ class SiteQueue:
     async def _next_mails(self, room: int) -> list[OutgoingMail]:
         """The next mails to submit: what is claimed already, then what can be claimed of the work that waits."""
         mails = [self._again.popleft() for _ in range(min(room, len(self._again)))]
-        batch: list[Work] = []
-        size = 0
-        while self._waiting and len(mails) + len(batch) < room and size < _ENOUGH:
-            work = self._waiting.popleft()
-            batch.append(work)
-            size += work.request.envelope.size
-        self._waits_for_store = True
+        self._claiming = True
+        batch = await self._next_batch(room - len(mails))
         claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
-        self._waits_for_store = False
-        fresh = [mail for work in batch if (mail := claimed_mail(work, claims)) is not None]
+        self._claiming = False
+        fresh: list[OutgoingMail] = []
+        for work in batch:
+            if (mail := claimed_mail(work, claims)) is not None:
+                fresh.append(mail)
+            else:
+                self._desk.rooms.give(work.size)
         self._claimed += len(fresh)
         return mails + await self._signed(fresh)
+
+    async def _next_batch(self, most: int) -> list[Work]:
+        """The next work, for whose contents there is room; none, when that was waited for in vain."""
+        wanted = first_of(self._waiting, most, _ENOUGH)
+        if not wanted:
+            return []
+        self._asking = asyncio.ensure_future(self._desk.rooms.take([work.size for work in wanted], _PATIENCE_S))
+        try:
+            found = await self._asking
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return []
+        finally:
+            self._asking = None
+        batch: list[Work] = []
+        for work in wanted:
+            if self._waiting and self._waiting[0] is work:
+                batch.append(self._waiting.popleft())
+            elif found:  # it was parked meanwhile
+                self._desk.rooms.give(work.size)
+        if found:
+            return batch
+        for work in batch:
+            self._report(work, _NO_ROOM)
+        return []
 
     async def _signed(self, mails: Sequence[OutgoingMail]) -> list[OutgoingMail]:
         """What goes; a mail that should be signed and can not be is deferred."""
@@ -382,6 +413,7 @@ class SiteQueue:
 
     def _report_mail(self, claimed: ClaimedWork, outcomes: Sequence[Outcome]) -> None:
         self._claimed -= 1
+        self._desk.rooms.give(claimed.work.size)
         triples = zip(claimed.numbers, claimed.attempts, outcomes, strict=True)
         self._reporter.report(claimed.work, [RecipientOutcome(*triple) for triple in triples])
 

@@ -1,9 +1,13 @@
 """One piece of work: a delivery from a lane, and the mail it asks for."""
 
+import itertools
+from collections.abc import Iterable
+
 import msgspec
 import structlog
 
 from services.sender.envelope import OutgoingMail
+from services.sender.room import LARGE
 from shared.broker import Consumer, Delivery
 from shared.contracts import SendRequest
 from shared.mail_store import Claim
@@ -23,6 +27,11 @@ class Work(msgspec.Struct, frozen=True, eq=False):
         """The recipients it is for."""
         return [recipient.no for recipient in self.request.envelope.recipients]
 
+    @property
+    def size(self) -> int:
+        """Octets of its mail's content."""
+        return self.request.envelope.size
+
     def done(self) -> None:
         """Take it off the lane."""
         self.consumer.ack([self.delivery])
@@ -34,6 +43,20 @@ class ClaimedWork(msgspec.Struct, frozen=True, eq=False):
     work: Work
     numbers: tuple[int, ...]  # recipients, in the order of the mail's
     attempts: tuple[int, ...]
+
+
+def first_of(waiting: Iterable[Work], most: int, enough: int) -> list[Work]:
+    """The first work to be claimed at once: small mails until they have enough octets, or one large mail."""
+    batch: list[Work] = []
+    octets = 0
+    for work in itertools.islice(waiting, max(most, 0)):
+        if octets >= enough or (work.size > LARGE and batch):
+            break
+        batch.append(work)
+        octets += work.size
+        if work.size > LARGE:
+            break
+    return batch
 
 
 def claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:

@@ -49,9 +49,13 @@ class Broker:
         prefetch: int,
         *,
         arguments: Callable[[], dict[str, Any]] = dict,
+        most_octets: int | None = None,
     ) -> Consumer:
-        """Consume a queue over a channel of its own. `arguments` are asked for at every (re)subscription."""
-        consumer = Consumer(self._consume_link, queue, prefetch, arguments)
+        """Consume a queue over a channel of its own. `arguments` are asked for at every (re)subscription.
+
+        `most_octets`: of bodies in hand, about; a prefetch counts messages, so it is made smaller while they are large.
+        """
+        consumer = Consumer(self._consume_link, queue, prefetch, arguments, most_octets)
         consumer.start()
         self._consumers = [*(one for one in self._consumers if not one.closed), consumer]
         return consumer

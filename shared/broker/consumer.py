@@ -13,6 +13,7 @@ from shared.broker.channel import ChannelKeeper, call
 from shared.broker.errors import in_words
 from shared.broker.link import Link
 from shared.broker.messages import Delivery, delivered
+from shared.broker.window import Window
 
 log = structlog.get_logger()
 
@@ -29,10 +30,11 @@ class Consumer(ChannelKeeper):
         queue_name: str,
         prefetch: int,
         arguments: Callable[[], dict[str, Any]],
+        most_octets: int | None,
     ) -> None:
         super().__init__(link, f"consume {queue_name}")
         self._queue = queue_name
-        self._prefetch = prefetch
+        self._window = Window(prefetch, most_octets)
         self._arguments = arguments
         self._deliveries: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
@@ -40,17 +42,22 @@ class Consumer(ChannelKeeper):
         self._unsent: list[int] = []  # done, not yet told to the broker
         self._lowest = 1
         self._flush: asyncio.TimerHandle | None = None
+        self._subscription = ""  # its tag, while it stands
+        self._ended = False  # it is ended: what is in hand is finished, then the channel is opened anew
 
-    async def batch(self, limit: int, linger_s: float = 0.0) -> list[Delivery]:
+    async def batch(self, limit: int, linger_s: float = 0.0, enough: int | None = None) -> list[Delivery]:
         """Wait for at least one delivery, then take what there is, up to `limit`.
 
-        `linger_s`: how long to wait for more when fewer than `limit` are there.
+        `linger_s`: how long to wait for more when fewer than `limit` are there. `enough`: octets of bodies after which
+        no more are taken.
         """
         await self._some()
         if linger_s and len(self._deliveries) < limit:
             await asyncio.sleep(linger_s)
             await self._some()  # a channel that was lost meanwhile has taken its deliveries with it
         taken = self._deliveries
+        if enough is not None and self._window.octets > enough:
+            return _up_to(taken, limit, enough)
         if len(taken) <= limit:
             self._deliveries = deque()
             return list(taken)
@@ -75,6 +82,7 @@ class Consumer(ChannelKeeper):
         for delivery in deliveries:
             if delivery.generation == self.generation:
                 self._unsent.append(delivery.tag)
+                self._window.done(len(delivery.body))
         if self._unsent and self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(ACK_GATHER_S, self._send_acks)
 
@@ -102,13 +110,15 @@ class Consumer(ChannelKeeper):
         for tag in unsent:
             if tag >= self._lowest:  # an earlier one is still under way: it may not hold this one's place
                 channel.basic_ack(tag)
+        self._subscribe_anew()
 
     async def _set_up(self, channel: Channel) -> None:
         self._deliveries.clear()
         self._unsent.clear()
         self._settled.clear()
         self._lowest = 1
-        await call(channel, channel.basic_qos, prefetch_count=self._prefetch)
+        self._ended = False
+        await call(channel, channel.basic_qos, prefetch_count=self._window.opened())
         # The broker cancels a consumer when its queue is deleted or moves: treat it as a lost channel.
         channel.add_on_cancel_callback(lambda _frame: channel.close() if channel.is_open else None)
         generation = self.generation
@@ -116,11 +126,49 @@ class Consumer(ChannelKeeper):
         def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
             self._deliveries.append(delivered(method, properties, body, generation))
             self._arrived.set()
+            if not self._window.came(len(body)):
+                self._end_subscription(channel)
 
-        await call(channel, channel.basic_consume, self._queue, on_message, arguments=self._arguments())
+        self._subscription = f"{self._queue}.{generation}"
+        await call(
+            channel,
+            channel.basic_consume,
+            self._queue,
+            on_message,
+            arguments=self._arguments(),
+            consumer_tag=self._subscription,
+        )
+
+    def _end_subscription(self, channel: Channel) -> None:
+        """Another prefetch is due. The broker takes none for a subscription that stands, so a new one follows.
+
+        What is on its way goes back to the queue; what is in hand is finished before the channel goes.
+        """
+
+        def ended(_frame: Any) -> None:
+            if self._channel is channel:
+                self._ended = True
+                self._subscribe_anew()
+
+        channel.basic_cancel(self._subscription, callback=ended)
+
+    def _subscribe_anew(self) -> None:
+        # Over a new channel: RabbitMQ 3.10.8 can fail when the same one consumes again (rabbitmq-server #5927).
+        if self._ended and self._window.empty and not self._unsent and self._channel is not None:
+            self._channel.close()
 
     def _on_lost(self, reason: BaseException) -> None:
         # What was delivered and not taken comes again over the next channel.
         self._deliveries.clear()
         if isinstance(reason, pika.exceptions.ChannelClosedByBroker):
             log.warning("consumer_lost", queue=self._queue, reason=in_words(reason), next="subscribe_again")
+
+
+def _up_to(waiting: deque[Delivery], limit: int, enough: int) -> list[Delivery]:
+    """The first of those that wait: one at the least."""
+    taken: list[Delivery] = []
+    octets = 0
+    while waiting and len(taken) < limit and octets < enough:
+        taken.append(waiting.popleft())
+        octets += len(taken[-1].body)
+    return taken

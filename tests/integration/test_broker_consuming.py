@@ -3,6 +3,7 @@
 import asyncio
 import random
 import struct
+from collections import Counter
 from datetime import UTC, datetime
 
 import pika
@@ -331,5 +332,57 @@ def test_a_look_into_a_queue_that_is_not_there_is_refused(amqp_url):
                 with pytest.raises(BrokerRefused, match="missing"):
                     await look
             await until_counted(broker, "q", 0)  # nothing else suffered
+
+    run(scene())
+
+
+def test_large_messages_come_few_at_a_time_and_small_ones_many_again(amqp_url):
+    large, small = 1_000_000, 100
+    bodies = [bytes([number]) * large for number in range(40)] + [b"%d" % number * 10 for number in range(100, 400)]
+
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            for start in range(0, len(bodies), 10):
+                assert await broker.publisher.publish(to_queue("q", *bodies[start : start + 10])) == []
+            consumer = broker.consume("q", 200, most_octets=4 * large)
+            taken: Counter[bytes] = Counter()
+            most_at_once = 0
+            with capture_logs() as said:
+                while len(taken) < len(bodies):
+                    deliveries = await consumer.batch(200, enough=2 * large, linger_s=0.02)
+                    octets = sum(len(delivery.body) for delivery in deliveries)
+                    assert octets <= 2 * large + small
+                    most_at_once = max(most_at_once, len(deliveries))
+                    consumer.ack(deliveries)
+                    taken.update(delivery.body for delivery in deliveries)
+            assert taken == Counter(bodies), "each came once"
+            assert said == []
+            assert most_at_once > 50, "the small ones came many at a time"
+            await until_counted(broker, "q", 0)
+
+    run(scene())
+
+
+def test_what_is_in_hand_is_bounded_however_long_it_takes(amqp_url):
+    large = 1_000_000
+
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            for start in range(4):
+                bodies = [bytes([start * 10 + number]) * large for number in range(10)]
+                assert await broker.publisher.publish(to_queue("q", *bodies)) == []
+            consumer = broker.consume("q", 200, most_octets=4 * large)
+            await until(lambda: consumer.waiting == 5)  # the fifth exceeds it
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await until(lambda: consumer.waiting > 5)
+            taken: Counter[bytes] = Counter()
+            while len(taken) < 40:
+                deliveries = await consumer.batch(200)
+                assert len(deliveries) <= 5
+                consumer.ack(deliveries)
+                taken.update(delivery.body for delivery in deliveries)
+            assert set(taken.values()) == {1}
+            await until_counted(broker, "q", 0)
 
     run(scene())

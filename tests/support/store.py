@@ -100,7 +100,7 @@ class OpenStore:
     def empty(self) -> None:
         """Delete every row."""
         for table in metadata.sorted_tables:
-            self.run(lambda c, table=table: c.execute(sa.delete(table)))
+            self.run(sa.Connection.execute, sa.delete(table))
 
     def close(self) -> None:
         """Let go of the connections."""
