@@ -6,7 +6,9 @@ because changing a row that holds a blob writes the blob again.
 """
 
 import asyncio
+import contextlib
 import enum
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -332,6 +334,13 @@ def open_engine(url: str) -> sa.Engine:
     if not on_sqlite:
         return sa.create_engine(parsed, pool_pre_ping=True, pool_size=2, connect_args=connect_args)
     engine = sa.create_engine(parsed, connect_args=connect_args)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _create(_dialect: Any, _record: Any, arguments: Sequence[Any], _options: Any) -> None:
+        # For its owner alone, whatever the umask: it holds mail. SQLite gives -wal and -shm the mode of the file.
+        if not arguments[0].startswith(("file:", ":memory:")):
+            with contextlib.suppress(OSError):  # SQLite says better what is wrong
+                os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT, 0o600))
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:

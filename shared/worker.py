@@ -1,6 +1,7 @@
 """How every worker starts, runs and stops."""
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Set
@@ -31,6 +32,7 @@ def run(role: str, serve: Serve) -> None:
 
     Exits with 2 when the environment, the broker or the store says that starting again would not help.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords and mail
     try:
         environment = read_environment(role)
     except InvalidEnvironment as error:

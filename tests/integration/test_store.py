@@ -1,6 +1,8 @@
 """The mail store's transactions, on SQLite and on PostgreSQL: admission, release, claims and outcomes."""
 
+import os
 import random
+import stat
 from datetime import timedelta
 
 import pytest
@@ -398,3 +400,19 @@ def test_a_parked_recipient_keeps_its_attempt_and_goes_again(store):
     [leaving] = take_due(store, NOW + timedelta(seconds=2)).leaving
     assert leaving.request.attempt == 1
     assert len(report(store, number, OK, attempt=1)) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The files
+
+
+def test_the_files_of_sqlite_are_for_their_owner_alone_whatever_the_umask(tmp_path):
+    former = os.umask(0)
+    try:
+        opened = OpenStore(f"sqlite:///{tmp_path}/mail.db")
+        opened.admit(a_draft())
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        opened.close()
+    finally:
+        os.umask(former)
+    assert modes == dict.fromkeys(("mail.db", "mail.db-wal", "mail.db-shm"), 0o600)

@@ -170,6 +170,14 @@ class Worker:
             return max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20 if pages else None
         return None
 
+    @property
+    def limits(self) -> list[str]:
+        """What the kernel limits it to, as `/proc` has it."""
+        children = Path(f"/proc/{self._process.group}/task/{self._process.group}/children").read_text().split()
+        programs = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0] for pid in children}
+        [own] = [pid for pid, program in programs.items() if program == os.fsencode(sys.executable)]
+        return Path(f"/proc/{own}/limits").read_text().splitlines()
+
     def end_of_log(self) -> str:
         """Its last lines."""
         return "\n".join(self.log[-_SHOWN_LINES:])
@@ -274,6 +282,11 @@ class Pipeline:
         for worker in self.workers:
             assert worker.running, worker.obituary
             worker.assert_no_crash()
+
+    @property
+    def files(self) -> list[Path]:
+        """All that its workers have written: logs, and the store."""
+        return [file for file in self._folder.rglob("*") if file.is_file()]
 
     def logs(self) -> list[tuple[str, str]]:
         """Of each worker there ever was: its name and its last lines."""
