@@ -17,9 +17,12 @@ DEAD = "pillarbox.dead"
 # many connections to a site; more of them come with more senders.
 LANES = 4
 
-# A worker that crashes counts as a failed delivery for everything it held. Repeats are harmless (the store
-# decides), so the limit is high: only a message that kills its worker again and again becomes a dead letter.
-_DELIVERY_LIMIT = 50
+# A worker that crashes counts as a failed delivery for everything it held. What has gone back several times is taken
+# one at a time (shared/broker/wary.py), so only a message that kills its worker again and again gets here.
+DELIVERY_LIMIT = 15
+# No work of a lane shall get here: the one that kills its sender does so once per attempt, as its claim stands then and
+# its second delivery is dropped; what goes back meanwhile are the others.
+_LANE_DELIVERY_LIMIT = 1_000_000
 
 
 def lane_queue(lane: int) -> str:
@@ -27,11 +30,11 @@ def lane_queue(lane: int) -> str:
     return f"{SEND}.{lane}"
 
 
-def _work_queue(max_length: int, max_bytes: int) -> dict[str, Any]:
+def _work_queue(max_length: int, max_bytes: int, delivery_limit: int = DELIVERY_LIMIT) -> dict[str, Any]:
     """Synced before the confirm, bounded by refusing, dead letters at least once."""
     return {
         "x-queue-type": "quorum",
-        "x-delivery-limit": _DELIVERY_LIMIT,
+        "x-delivery-limit": delivery_limit,
         "x-dead-letter-exchange": DEAD,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
@@ -48,7 +51,7 @@ QUEUES: dict[str, dict[str, Any]] = {
     CONTROL: _work_queue(10_000, 64 * _MIB),
     # Small: what these refuse waits in the mail store, where it can still be retracted.
     RESOLVE: _work_queue(1_000, 64 * _MIB),
-    **{lane_queue(lane): _work_queue(5_000, 64 * _MIB) for lane in range(LANES)},
+    **{lane_queue(lane): _work_queue(5_000, 64 * _MIB, _LANE_DELIVERY_LIMIT) for lane in range(LANES)},
     # Large: a sender that can not report must stop sending.
     OUTCOME: _work_queue(1_000_000, 1024 * _MIB),
     # Streams are trimmed by whole segments, so these are small.

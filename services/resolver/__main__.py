@@ -21,7 +21,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     async def after_settings() -> None:
         await feed.first()
         worker = ResolverWorker(
-            environment.worker, broker.publisher, broker.consume(RESOLVE, _PREFETCH), lambda: feed.now
+            environment.worker, broker.publisher, broker.consume_warily(RESOLVE, _PREFETCH), lambda: feed.now
         )
         feed.watch(worker.on_change)
         await worker.loop()

@@ -43,9 +43,9 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
         await feed.first()
         await run_until(
             stop,
-            intake.loop(broker.consume(SUBMIT, _PREFETCH, most_octets=_MOST_OCTETS)),
-            outcomes.loop(broker.consume(OUTCOME, _PREFETCH, most_octets=_MOST_OCTETS)),
-            control.loop(broker.consume(CONTROL, 10, most_octets=_MOST_OCTETS)),
+            intake.loop(broker.consume_warily(SUBMIT, _PREFETCH, most_octets=_MOST_OCTETS)),
+            outcomes.loop(broker.consume_warily(OUTCOME, _PREFETCH, most_octets=_MOST_OCTETS)),
+            control.loop(broker.consume_warily(CONTROL, 10, most_octets=_MOST_OCTETS)),
             releaser.release_loop(),
             releaser.mark_loop(),
             SiteDesk(thread, feed, alarm).loop(),

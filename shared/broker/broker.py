@@ -16,6 +16,7 @@ from shared.broker.errors import BrokerRefused, in_words
 from shared.broker.link import REOPEN, Link
 from shared.broker.peek import Peek
 from shared.broker.publisher import Publisher
+from shared.broker.wary import WaryConsumer
 
 log = structlog.get_logger()
 
@@ -55,7 +56,16 @@ class Broker:
 
         `most_octets`: of bodies in hand, about; a prefetch counts messages, so it is made smaller while they are large.
         """
-        consumer = Consumer(self._consume_link, queue, prefetch, arguments, most_octets)
+        return self._started(Consumer(self._consume_link, queue, prefetch, arguments, most_octets))
+
+    def consume_warily(self, queue: str, prefetch: int, *, most_octets: int | None = None) -> Consumer:
+        """Consume a queue, and one message at a time where some have gone back to it again and again.
+
+        Whoever crashes with a message counts as a failed delivery of all that it held; so the others are spared.
+        """
+        return self._started(WaryConsumer(self._consume_link, queue, prefetch, most_octets))
+
+    def _started(self, consumer: Consumer) -> Consumer:
         consumer.start()
         self._consumers = [*(one for one in self._consumers if not one.closed), consumer]
         return consumer

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pika.exceptions
@@ -42,7 +42,6 @@ class Consumer(ChannelKeeper):
         self._unsent: list[int] = []  # done, not yet told to the broker
         self._lowest = 1
         self._flush: asyncio.TimerHandle | None = None
-        self._subscription = ""  # its tag, while it stands
         self._ended = False  # it is ended: what is in hand is finished, then the channel is opened anew
 
     async def batch(self, limit: int, linger_s: float = 0.0, enough: int | None = None) -> list[Delivery]:
@@ -99,10 +98,7 @@ class Consumer(ChannelKeeper):
         self._unsent = []
         if channel is None or not channel.is_open or not unsent:
             return
-        self._settled.update(unsent)
-        while self._lowest in self._settled:
-            self._settled.remove(self._lowest)
-            self._lowest += 1
+        self._settle(unsent)
         # The tag of a cumulative ack must itself be outstanding, or the broker closes the channel (406).
         below = [tag for tag in unsent if tag < self._lowest]
         if below:
@@ -112,32 +108,39 @@ class Consumer(ChannelKeeper):
                 channel.basic_ack(tag)
         self._subscribe_anew()
 
+    def _settle(self, tags: Iterable[int]) -> None:
+        self._settled.update(tags)
+        while self._lowest in self._settled:
+            self._settled.remove(self._lowest)
+            self._lowest += 1
+
     async def _set_up(self, channel: Channel) -> None:
         self._deliveries.clear()
         self._unsent.clear()
         self._settled.clear()
         self._lowest = 1
         self._ended = False
-        await call(channel, channel.basic_qos, prefetch_count=self._window.opened())
         # The broker cancels a consumer when its queue is deleted or moves: treat it as a lost channel.
         channel.add_on_cancel_callback(lambda _frame: channel.close() if channel.is_open else None)
+        await call(channel, channel.basic_qos, prefetch_count=self._first_prefetch())
+        await call(channel, channel.basic_consume, self._queue, self._receiver(), arguments=self._arguments())
+
+    def _first_prefetch(self) -> int:
+        return self._window.opened()
+
+    def _receiver(self) -> Callable[[Channel, Any, Any, bytes], None]:
         generation = self.generation
 
-        def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-            self._deliveries.append(delivered(method, properties, body, generation))
-            self._arrived.set()
-            if not self._window.came(len(body)):
-                self._end_subscription(channel)
+        def on_message(channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+            self._on_delivery(channel, delivered(method, properties, body, generation))
 
-        self._subscription = f"{self._queue}.{generation}"
-        await call(
-            channel,
-            channel.basic_consume,
-            self._queue,
-            on_message,
-            arguments=self._arguments(),
-            consumer_tag=self._subscription,
-        )
+        return on_message
+
+    def _on_delivery(self, channel: Channel, delivery: Delivery) -> None:
+        self._deliveries.append(delivery)
+        self._arrived.set()
+        if not self._window.came(len(delivery.body)):
+            self._end_subscription(channel)
 
     def _end_subscription(self, channel: Channel) -> None:
         """Another prefetch is due. The broker takes none for a subscription that stands, so a new one follows.
@@ -150,7 +153,8 @@ class Consumer(ChannelKeeper):
                 self._ended = True
                 self._subscribe_anew()
 
-        channel.basic_cancel(self._subscription, callback=ended)
+        for tag in channel.consumer_tags:
+            channel.basic_cancel(tag, callback=ended)
 
     def _subscribe_anew(self) -> None:
         # Over a new channel: RabbitMQ 3.10.8 can fail when the same one consumes again (rabbitmq-server #5927).

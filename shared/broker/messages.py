@@ -47,6 +47,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     redelivered: bool
     properties: Properties
     offset: int = -1  # of a stream's message
+    returns: int = 0  # how often it went back to its queue because whoever had it did not acknowledge it
 
 
 # The content type of a message whose properties can not be read: nobody takes it, so it becomes a dead letter.
@@ -110,7 +111,13 @@ def delivered(method: Any, properties: Any, body: bytes, generation: int) -> Del
             headers=headers,
         ),
         headers.get("x-stream-offset", -1),
+        _returns(headers) if method.redelivered else 0,  # of a first delivery the header may be a client's
     )
+
+
+def _returns(headers: Mapping[str, Any]) -> int:
+    count = headers.get("x-delivery-count")
+    return count if isinstance(count, int) else 0
 
 
 def _text(value: str | bytes | None) -> str | None:

@@ -93,7 +93,7 @@ def test_dead_letters_of_workers_and_of_the_broker_are_listed_and_go_back(env):
         peek.ack(peek.deliveries[0])
         await peek.close()
         await broker.publisher.publish([Message(RESOLVE, "", b"poison", Properties(message_id="m2"))])
-        for _ in range(51):  # one more than its delivery limit
+        for _ in range(topology.DELIVERY_LIMIT + 1):
             await (await broker.get(RESOLVE, 1)).close()
 
     run(env["PILLARBOX_AMQP_URL"], die)
