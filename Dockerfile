@@ -16,7 +16,7 @@ COPY shared shared
 COPY services services
 COPY cli cli
 RUN pip install --no-deps . && useradd --system --uid 10001 --home-dir /app --no-create-home pillarbox \
-    && install --directory --owner pillarbox --mode 700 /definitions
+    && install --directory --owner pillarbox --mode 700 /definitions /var/lib/pillarbox/journal
 
 USER pillarbox
 ENTRYPOINT ["python", "-m"]

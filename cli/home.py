@@ -53,6 +53,7 @@ class Home:
         self.socket = self.path / "up.sock"
         self.log_folder = self.path / "log"
         self.inbox_folder = self.path / "inbox"
+        self.journal_folder = self.path / "journal"
         self.inbox_port_file = self.path / "inbox.port"
         self.broker_folder = self.path / "broker"
         self._lock_file = self.path / "up.lock"

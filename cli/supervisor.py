@@ -150,6 +150,7 @@ class Supervisor:
         if name == "inbox":
             return {**inherited, **ours}
         return {
+            "PILLARBOX_JOURNAL": str(self._home.journal_folder),
             **inherited,
             **ours,
             "PILLARBOX_AMQP_URL": self._plan.amqp_urls[Role(name.partition("-")[0])],

@@ -27,6 +27,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"
     metrics_port: int | None  # None: no metrics; 0: a free port, which the log names
     log_level: str
+    journal: Path | None  # folder of the senders' journals; None: they keep none
 
 
 def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> Environment:
@@ -43,6 +44,7 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
         ),
         metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
         log_level=_log_level(variables),
+        journal=_journal(variables),
     )
 
 
@@ -101,6 +103,15 @@ def _port(variables: Mapping[str, str], name: str) -> int | None:
     if not text.isdecimal() or int(text) > 65535:
         raise InvalidEnvironment(f"{name}: got {text!r}; takes a port, 0 for a free one, or nothing for no metrics")
     return int(text)
+
+
+def _journal(variables: Mapping[str, str]) -> Path | None:
+    """What is set; else beside the store, where that is a file."""
+    if folder := variables.get("PILLARBOX_JOURNAL", ""):
+        return Path(folder)
+    backend, _, rest = variables.get("PILLARBOX_STORE_URL", "").partition(":///")
+    file = rest.partition("?")[0]
+    return Path(file).parent / "journal" if backend.startswith("sqlite") and file not in ("", ":memory:") else None
 
 
 def _log_level(variables: Mapping[str, str]) -> str:

@@ -23,6 +23,9 @@ CLAIMED = Counter("pillarbox_mails_claimed_total", "Mails claimed in the store",
 NOT_CLAIMED = Counter(
     "pillarbox_mails_not_claimed_total", "Mails found retracted, replaced or taken", registry=REGISTRY
 )
+TAKEN_OVER = Counter(
+    "pillarbox_outcomes_taken_over_total", "Outcomes reported from the journals of senders that died", registry=REGISTRY
+)
 HELO_UNCONFIRMED = Gauge(
     "pillarbox_helo_unconfirmed", "1 where no name leads back to the egress address", ["address"], registry=REGISTRY
 )

@@ -226,11 +226,15 @@ class World:
         ]
 
     def _environment(self) -> dict[str, str]:
-        urls = {"PILLARBOX_AMQP_URL": self.node.amqp_url, "PILLARBOX_STORE_URL": self.store_url}
+        usual = {
+            "PILLARBOX_AMQP_URL": self.node.amqp_url,
+            "PILLARBOX_STORE_URL": self.store_url,
+            "PILLARBOX_JOURNAL": str(self.folder / "journal"),
+        }
         if Need.FALSE_CLOCK not in self.has:
-            return urls
+            return usual
         return {
-            **urls,
+            **usual,
             "LD_PRELOAD": str(_faketime()),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
             "FAKETIME_CACHE_DURATION": "1",  # without, each look at the clock reads the file

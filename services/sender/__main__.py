@@ -8,9 +8,11 @@ import structlog
 from services.sender.claims import ClaimDesk
 from services.sender.dialler import Dialler
 from services.sender.gate import SiteGate
+from services.sender.journal import Journal
 from services.sender.lane import Lane
 from services.sender.reporter import Reporter
 from services.sender.site import SiteQueue
+from services.sender.takeover import Takeover
 from shared.broker import Broker
 from shared.environment import Environment
 from shared.mail_store import StoreThread
@@ -31,7 +33,8 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     thread = StoreThread(environment.store_url)
     desk = ClaimDesk(thread, environment.worker)
     gate = SiteGate(thread, environment.worker, lambda: feed.settings.retry)
-    reporter = Reporter(environment.worker, broker.publisher, desk, lambda: feed.revision)
+    journal = Journal(environment.journal, environment.store_url, environment.worker, lambda: feed.revision)
+    reporter = Reporter(environment.worker, broker.publisher, desk, journal, lambda: feed.revision)
     finished = asyncio.Event()
 
     def most() -> int:
@@ -40,7 +43,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     async def lanes() -> None:
         await feed.first_unless(stop)
         if not stop.is_set():
-            dialler = Dialler(feed.settings)
+            dialler = Dialler(feed.settings, journal.note)
             feed.watch(dialler.on_change)
             new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing)
             every = [Lane(number, broker, reporter, most, new_site) for number in range(LANES)]
@@ -53,8 +56,10 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
         log.error("stop_cut_short", next="claims_run_out")
         finished.set()
 
-    loops = feed.follow(), desk.claim_loop(), desk.renew_loop(), gate.run(), reporter.loop()
+    takeover = Takeover(environment.journal, environment.store_url, thread, broker.publisher)
+    loops = feed.follow(), desk.claim_loop(), desk.renew_loop(), gate.run(), reporter.loop(), takeover.loop()
     await run_until(finished, *loops, lanes(), no_longer())
+    journal.close()
     thread.close()
 
 

@@ -32,6 +32,8 @@ from shared.smtp_reply import Reply, Severity, own_verdict, severity
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
 
+Note = Callable[[Sequence[MailResult]], None]
+
 
 class Unreachable(msgspec.Struct, frozen=True):
     """No host of the route can be used, and what that means for its mails."""
@@ -42,7 +44,15 @@ class Unreachable(msgspec.Struct, frozen=True):
 class Connection:
     """A session that is open: mails go in by `submit`, what became of them comes out of `results`."""
 
-    def __init__(self, target: Target, link: Link, client: SmtpClient, mechanism: str, families: Families) -> None:
+    def __init__(
+        self,
+        target: Target,
+        link: Link,
+        client: SmtpClient,
+        mechanism: str,
+        families: Families,
+        note: Note,
+    ) -> None:
         self.target = target
         self.host = str(target)  # "mx1.example.net [192.0.2.1]:25"
         self.channel = link.channel
@@ -55,7 +65,9 @@ class Connection:
         self._mails = client.mails
         self._waiter: asyncio.Future[None] | None = None
         self._gathering = False
-        link.work_with(client, self._changed)
+        self._note = note
+        self._noted = 0  # of the results that lie there
+        link.work_with(client, self._changed, self._heard)
 
     @property
     def in_flight(self) -> int:
@@ -100,7 +112,7 @@ class Connection:
         while not self._mails.results and self._mails.in_flight:
             self._waiter = self._loop.create_future()
             await self._waiter
-        results, self._mails.results = self._mails.results, []
+        results, self._mails.results, self._noted = self._mails.results, [], 0
         self._families.note_results(self.target, results)
         return results
 
@@ -118,6 +130,12 @@ class Connection:
         """Close the session at once: what is under way counts as lost."""
         self._client.lost("the sender gave it up")
         self._link.proceed()
+
+    def _heard(self) -> None:
+        results = self._mails.results
+        if len(results) > self._noted:
+            self._note(results[self._noted :])
+            self._noted = len(results)
 
     def _changed(self) -> None:
         if self._waiter is None or not self._mails.results or self._gathering:
@@ -146,10 +164,12 @@ async def connect(
     logins: Logins | None = None,
     families: Families | None = None,
     most_addresses: int = MAX_TARGETS,
+    note: Note | None = None,
 ) -> Connection | Unreachable:
     """Open a session with the first host of the route that can be used, and say why if there is none.
 
     `may_pipeline` says so by a host's name. `broken_tls`, `logins` and `families` remember from one call to the next.
+    `note` gets results as soon as the server has said them, before it hears another word from us.
     """
     policy, logins = policy_of(route), logins or Logins()
     login = await logins.find(route.credentials) if route.credentials is not None else None
@@ -162,7 +182,7 @@ async def connect(
         reply = own_verdict(451, "4.7.5", f"the certificates in {policy.ca_file} can not be used: {why(error)}")
         return Unreachable(Deferred(reply))
     dialler = _Dialler(route, context, login, helo, timeouts or Timeouts(), may_pipeline)
-    dialler.families, dialler.most_addresses = families or Families(), most_addresses
+    dialler.families, dialler.most_addresses, dialler.note = families or Families(), most_addresses, note or _forget
     found = await dialler.search(policy, fallback or Fallback(), broken_tls or BrokenTls())
     if route.credentials is not None and dialler.refused_sign_in:
         logins.refused(route.credentials)
@@ -189,6 +209,7 @@ class _Dialler:
         self._may_pipeline = may_pipeline
         self.families = Families()
         self.most_addresses = MAX_TARGETS
+        self.note: Note = _forget
         self._failures: list[Failure] = []
         self.refused_sign_in = False
 
@@ -263,7 +284,7 @@ class _Dialler:
             return Failure(target, opened.stage, opened.reply)
         pipelining = self._may_pipeline(target.host)
         client = SmtpClient(str(target), opened.offered, self._timeouts, parser, pipelining)
-        return Connection(target, link, client, opened.mechanism, self.families)
+        return Connection(target, link, client, opened.mechanism, self.families, self.note)
 
     def _sign_in_failed(self, target: Target, failed: NotOpened) -> None:
         """An alarm, unless the server says that it is for now (RFC 4954 section 6: 454, 432)."""
@@ -271,6 +292,10 @@ class _Dialler:
         if failed.reply.remote and severity(failed.reply) is not Severity.PERMANENT:
             return
         _alarm(self._route, host=str(target), mechanism=failed.mechanism or "none", reply=str(failed.reply))
+
+
+def _forget(results: Sequence[MailResult]) -> None:
+    """In the place of a journal."""
 
 
 async def _find_targets(hosts: Sequence[Host], limit: timedelta) -> tuple[list[Target], list[Reply]]:

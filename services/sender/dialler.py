@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from services.sender.broken_tls import BrokenTls
-from services.sender.connection import Connection, Unreachable, connect
+from services.sender.connection import Connection, Note, Unreachable, connect
 from services.sender.families import Families
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
@@ -16,7 +16,9 @@ from shared.settings_feed import InForce
 class Dialler:
     """Opens connections under the settings in force."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, note: Note | None = None) -> None:
+        """`note` gets what servers say of mails, as soon as they do."""
+        self._note = note
         self._names = self._names_of(settings)
         self._of = settings
         self.signing = Signing(settings.dkim)
@@ -44,6 +46,7 @@ class Dialler:
             logins=self._logins,
             families=self._families,
             most_addresses=self._of.limits.addresses,
+            note=self._note,
         )
 
     @staticmethod

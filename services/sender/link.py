@@ -16,6 +16,10 @@ from shared.settings import Timeouts
 _MOST_UNREAD = 64  # pieces, of which a greeting has one: a server that says more before it is listened to is none
 
 
+def _nobody() -> None:
+    pass
+
+
 class Machine(Protocol):
     """What a link drives."""
 
@@ -52,6 +56,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._machine: Machine | None = None
         self._changed: Callable[[], None] = _nobody
+        self._heard: Callable[[], None] = _nobody
         self._paused = False  # the transport has enough to write
         self._unread: list[bytes] = []  # what came before there was a machine
         self._early: list[bytes] | None = None  # what comes while a handshake ends
@@ -60,9 +65,12 @@ class Link(asyncio.Protocol):
 
     # -- for the owner
 
-    def work_with(self, machine: Machine, changed: Callable[[], None]) -> None:
-        """Drive this machine from now on; `changed` is called after each of its steps."""
-        self._machine, self._changed = machine, changed
+    def work_with(self, machine: Machine, changed: Callable[[], None], heard: Callable[[], None] = _nobody) -> None:
+        """Drive this machine from now on; `changed` is called after each of its steps.
+
+        `heard` is called when it has taken in what has come, before it says anything to that.
+        """
+        self._machine, self._changed, self._heard = machine, changed, heard
         if self.gone.is_set():
             machine.lost("the server has hung up")
         unread, self._unread = self._unread, []
@@ -122,6 +130,7 @@ class Link(asyncio.Protocol):
                 self.abort()
         elif not self._machine.closed:
             self._machine.feed(data, self._loop.time())
+            self._heard()
             self.proceed()
 
     def pause_writing(self) -> None:
@@ -205,7 +214,3 @@ def why(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
-
-
-def _nobody() -> None:
-    pass

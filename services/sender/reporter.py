@@ -8,6 +8,7 @@ import structlog
 import tenacity
 
 from services.sender.claims import ClaimDesk
+from services.sender.journal import Journal
 from services.sender.work import Work
 from shared.broker import Message, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome
@@ -26,10 +27,13 @@ _encoder = msgspec.msgpack.Encoder()
 class Reporter:
     """Reports what became of claimed work."""
 
-    def __init__(self, worker: str, publisher: Publisher, desk: ClaimDesk, revision: Callable[[], int]) -> None:
+    def __init__(
+        self, worker: str, publisher: Publisher, desk: ClaimDesk, journal: Journal, revision: Callable[[], int]
+    ) -> None:
         self._worker = worker
         self._publisher = publisher
         self._desk = desk
+        self._journal = journal
         self._revision = revision
         self._waiting: list[tuple[Work, Sequence[RecipientOutcome]]] = []
         self._arrived = asyncio.Event()
@@ -49,11 +53,13 @@ class Reporter:
             await asyncio.sleep(_GATHER_S)
             self._arrived.clear()
             waiting, self._waiting = self._waiting, []
-            await self._publish([outcome for _, outcomes in waiting for outcome in outcomes])
+            outcomes = [outcome for _, some in waiting for outcome in some]
+            await self._publish(outcomes)
+            self._journal.confirmed(outcomes)
             # Confirm before ack: a crash between the two repeats the work message, and its claim fails.
-            for work, outcomes in waiting:
+            for work, _ in waiting:
                 work.done()
-                self._desk.give_up(outcome.recipient for outcome in outcomes)
+            self._desk.give_up(outcome.recipient for outcome in outcomes)
             if not self._waiting:
                 self._idle.set()
 
@@ -63,14 +69,19 @@ class Reporter:
             await asyncio.wait_for(self._idle.wait(), _FLUSHED_WITHIN_S)
         except TimeoutError:
             count = sum(len(outcomes) for _, outcomes in self._waiting)
-            log.error("outcomes_not_reported", at_least=count, next="in_doubt_when_their_claims_run_out")
+            log.error("outcomes_not_reported", at_least=count, next="in_doubt_unless_the_journal_is_found_in_time")
 
-    @tenacity.retry(
-        wait=tenacity.wait_exponential(multiplier=0.1, max=5),
-        retry=tenacity.retry_if_result(bool),
-        before_sleep=lambda _: log.error("outcomes_refused", next="try_again; no lane moves meanwhile"),
-    )
-    async def _publish(self, outcomes: Sequence[RecipientOutcome]) -> bool:
+    async def _publish(self, outcomes: Sequence[RecipientOutcome]) -> None:
         parts = [outcomes[start : start + _PER_MESSAGE] for start in range(0, len(outcomes), _PER_MESSAGE)]
         reports = [OutcomeReport(self._worker, self._revision(), tuple(part)) for part in parts]
-        return bool(await self._publisher.publish([Message(OUTCOME, "", _encoder.encode(one)) for one in reports]))
+        await publish_outcomes(self._publisher, reports)
+
+
+@tenacity.retry(
+    wait=tenacity.wait_exponential(multiplier=0.1, max=5),
+    retry=tenacity.retry_if_result(bool),
+    before_sleep=lambda _: log.error("outcomes_refused", next="try_again; no lane moves meanwhile"),
+)
+async def publish_outcomes(publisher: Publisher, reports: Sequence[OutcomeReport]) -> bool:
+    """Publish reports and wait until the broker has them; returns whether some are still refused, so never yes."""
+    return bool(await publisher.publish([Message(OUTCOME, "", _encoder.encode(report)) for report in reports]))

@@ -1,5 +1,11 @@
-"""`kill -9` of a sender: what it had claimed is in doubt until the lease has run out, then it is tried again."""
+"""`kill -9` of a sender: what it had claimed is in doubt until the lease has run out, then it is tried again.
 
+What the receiver has answered is not: that stands in the sender's journal.
+"""
+
+import pika
+
+from shared import topology
 from shared.mail_store import State
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import relay_to, subjects
@@ -30,6 +36,30 @@ def test_claimed_mail_that_had_not_left_arrives_once_after_the_lease(
     assert all(event["in_doubt"] for event in deferred)
     pipeline.wait_for_each_once(sink, ids)
     assert {event["attempt"] for event in pipeline.wait_for_events(40, "delivered")} == {2}
+
+
+def test_mail_that_the_receiver_has_taken_is_delivered_once_though_its_sender_could_not_say_so(
+    start_pipeline: StartPipeline, sink: RecordingSink, amqp_url: str
+):
+    pipeline = start_pipeline(relay_to(sink))
+    pause = sink.pause(".")
+    ids = pipeline.submit_many(3)
+    pause.wait(30)
+    with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
+        connection.channel().queue_unbind(topology.OUTCOME, topology.OUTCOME, "")  # nobody takes what senders report
+
+    pause.release()
+    [victim] = pipeline.of("sender")
+    victim.wait_for_log("outcomes_refused")
+    sink.wait_for(3)
+    pipeline.kill(victim)
+    [successor] = pipeline.start(sender=1)  # it declares what is missing
+
+    pipeline.wait_for_each_once(sink, ids)
+    told = pipeline.wait_for_events(3, "delivered")
+    assert {(event["mail"], event["attempt"]) for event in told} == {(id, 1) for id in ids}
+    assert not pipeline.events("deferred")
+    assert successor.logged("journal_taken_over")
 
 
 def test_one_of_two_is_killed_under_load_nothing_is_lost_and_only_what_was_in_doubt_may_come_twice(

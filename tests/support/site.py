@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from services.sender.claims import ClaimDesk
-from services.sender.connection import connect
+from services.sender.connection import Note, connect
 from services.sender.gate import SiteGate
 from services.sender.helo import HeloNames
 from services.sender.signing import Signing
@@ -66,9 +66,15 @@ class Site:
     """A running SiteQueue and what is around it."""
 
     def __init__(
-        self, url: str, sink: RecordingSink, most: int = 20, worker: str = "sender-1", beside: "Site | None" = None
+        self,
+        url: str,
+        sink: RecordingSink,
+        most: int = 20,
+        worker: str = "sender-1",
+        beside: "Site | None" = None,
+        note: Note | None = None,
     ) -> None:
-        """`beside`: another lane of the same sender."""
+        """`beside`: another lane of the same sender; `note`: its journal's."""
         self._thread = beside._thread if beside is not None else StoreThread(url)
         self._owner = beside is None
         self._sink = sink
@@ -77,7 +83,7 @@ class Site:
         self.gate = beside.gate if beside is not None else SiteGate(self._thread, worker, _retry)
         self.reports = Reports(self.desk)
         self.queue = SiteQueue(
-            partial(connect, helo=HeloNames("robot.example")),
+            partial(connect, helo=HeloNames("robot.example"), note=note),
             self.gate,
             self.desk,
             self.reports,  # type: ignore[arg-type]  # has what is used of a Reporter
@@ -93,10 +99,10 @@ class Site:
         login: Credentials | None = None,
         name: str = "mx:sink",
     ) -> None:
-        """Work for recipients, a mail each."""
+        """Work for recipients, a mail each, called as `released` calls them in an empty store."""
         for number in numbers:
             envelope = Envelope(
-                f"order-{number}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
+                f"order-{number - 1}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
             )
             route = Route(name, (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, login, revision)
             delivery = Delivery(b"", number, 1, False, Properties())

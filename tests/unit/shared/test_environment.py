@@ -1,5 +1,7 @@
 """A worker's environment: what is read, what is refused, and that no password is shown."""
 
+from pathlib import Path
+
 import pytest
 
 from shared.environment import DEFAULT_AMQP_URL, InvalidEnvironment, amqp_url, read_environment, without_password
@@ -28,6 +30,24 @@ def test_everything_may_be_set():
         },
     )
     assert (environment.worker, environment.metrics_port, environment.log_level) == ("sender-7", 0, "debug")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PILLARBOX_STORE_URL": "sqlite:////var/lib/x/mail.db"}, Path("/var/lib/x/journal")),
+        ({"PILLARBOX_STORE_URL": "sqlite+pysqlite:////var/lib/x/mail.db?cache=shared"}, Path("/var/lib/x/journal")),
+        ({"PILLARBOX_STORE_URL": "sqlite:///:memory:"}, None),
+        ({"PILLARBOX_STORE_URL": "sqlite://"}, None),
+        ({"PILLARBOX_STORE_URL": "postgresql+psycopg://u@db/mail"}, None),
+        ({"PILLARBOX_STORE_URL": "postgresql:///mail"}, None),
+        ({"PILLARBOX_STORE_URL": "postgresql:///mail", "PILLARBOX_JOURNAL": "/srv/j"}, Path("/srv/j")),
+        ({**STORE, "PILLARBOX_JOURNAL": "/srv/j"}, Path("/srv/j")),
+        ({**STORE, "PILLARBOX_JOURNAL": ""}, Path("/tmp/journal")),
+    ],
+)
+def test_journals_lie_where_it_is_set_or_beside_a_store_that_is_a_file(variables, expected):
+    assert read_environment("sender", variables).journal == expected
 
 
 @pytest.mark.parametrize(
