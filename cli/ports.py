@@ -1,7 +1,12 @@
 """Free TCP ports on loopback for private servers."""
 
+import fcntl
+import functools
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
 # Below the range from which Linux takes the local ports of outgoing connections (32768 to 60999): a server that is
 # down for a moment finds its port free when it comes back.
@@ -9,11 +14,14 @@ _RANGE = range(20000, 32000)
 
 
 def free_ports(count: int) -> list[int]:
-    """That many different ports on which nothing listens."""
+    """That many ports on which nothing listens, none of which this process or another has been given before.
+
+    They are this process's for as long as it lives, whether its servers run or not.
+    """
     ports: list[int] = []
     while len(ports) < count:
         port = random.choice(_RANGE)  # noqa: S311 - spread, not secrecy
-        if port not in ports and is_free(port):
+        if _claims().take(port) and is_free(port):
             ports.append(port)
     return ports
 
@@ -29,3 +37,31 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+class _Claims:
+    """Which ports this user's processes have been given: each is a locked octet of one file.
+
+    A lock ends with its process, whichever way that ends.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+        file = Path(tempfile.gettempdir()) / f"pillarbox-ports-{os.getuid()}"
+        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def take(self, port: int) -> bool:
+        """Claim a port; False when it is taken, by this process too."""
+        if port in self._taken:
+            return False
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        self._taken.add(port)
+        return True
+
+
+@functools.cache
+def _claims() -> _Claims:
+    return _Claims()

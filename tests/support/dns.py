@@ -24,6 +24,8 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 
+from tests.support.ports import free_port
+
 _PROGRAM = shutil.which("nsd", path="/usr/sbin:/usr/bin:/usr/local/sbin") or "nsd"
 _STARTS_WITHIN_S = 20.0
 _TRIES = 3  # somebody else may take the free port first
@@ -230,8 +232,7 @@ def silent_server() -> Iterator[str]:
 def _free_port() -> int:
     """A port that is free for UDP and for TCP."""
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            with contextlib.suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return int(tcp.getsockname()[1])
+        port = free_port()
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            udp.bind(("127.0.0.1", port))
+            return port
