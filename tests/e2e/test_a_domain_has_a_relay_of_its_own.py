@@ -2,13 +2,13 @@
 
 from tests.e2e.conftest import StartPipeline, StartSink
 from tests.support.certificates import Authority
-from tests.support.pipeline import a_mail, relay_to
+from tests.support.pipeline import Pipeline, a_mail, relay_to
 
 
-def test_only_this_domains_mail_takes_it(start_pipeline: StartPipeline, start_sink: StartSink):
+def test_only_this_domains_mail_takes_it(pipeline: Pipeline, start_sink: StartSink):
     usual, special = start_sink(), start_sink()
     routes = {"special.example": {"host": "127.0.0.1", "port": special.port}}
-    pipeline = start_pipeline(relay_to(usual, routes=routes))
+    pipeline.change(**relay_to(usual, routes=routes))
 
     mail = pipeline.submit(a_mail("for both", to=["a@mx.example", "b@Special.Example", "c@sub.special.example"]))
 

@@ -2,19 +2,17 @@
 
 import pytest
 
-from tests.e2e.conftest import StartPipeline, StartSink
+from tests.e2e.conftest import StartSink
 from tests.support.certificates import Authority
-from tests.support.pipeline import a_mail, relay_to
+from tests.support.pipeline import Pipeline, a_mail, relay_to
 
 _ADDRESS = "127.0.0.65"
 
 
 @pytest.mark.parametrize("tls", ["enable", "require"])
-def test_the_handshake_comes_first(
-    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority, tls: str
-):
+def test_the_handshake_comes_first(pipeline: Pipeline, start_sink: StartSink, authority: Authority, tls: str):
     sink = start_sink(certificate=authority.issue(_ADDRESS), implicit_tls=True, address=_ADDRESS, port=465)
-    pipeline = start_pipeline(relay_to(sink, tls=tls, relay={"host": _ADDRESS, "ca_file": str(authority.file)}))
+    pipeline.change(**relay_to(sink, tls=tls, relay={"host": _ADDRESS, "ca_file": str(authority.file)}))
 
     mail = pipeline.submit(a_mail())
 

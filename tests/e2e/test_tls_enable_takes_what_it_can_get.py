@@ -4,14 +4,14 @@ import pytest
 
 from tests.e2e.conftest import StartPipeline, StartSink
 from tests.support.certificates import Authority
-from tests.support.pipeline import a_mail, relay_to
+from tests.support.pipeline import Pipeline, a_mail, relay_to
 
 
 def test_after_a_failed_handshake_mail_arrives_in_plaintext_over_a_new_connection(
-    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority
+    pipeline: Pipeline, start_sink: StartSink, authority: Authority
 ):
     sink = start_sink(certificate=authority.issue("127.0.0.1"), breaks_handshake=True)
-    pipeline = start_pipeline(relay_to(sink, tls="enable"))
+    pipeline.change(**relay_to(sink, tls="enable"))
 
     mail = pipeline.submit(a_mail())
     delivered = pipeline.wait_for_event("delivered", mail)
@@ -27,10 +27,10 @@ def test_after_a_failed_handshake_mail_arrives_in_plaintext_over_a_new_connectio
 
 @pytest.mark.checklist(131)
 def test_the_next_connection_to_a_host_whose_tls_is_broken_is_in_plaintext_at_once(
-    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority
+    pipeline: Pipeline, start_sink: StartSink, authority: Authority
 ):
     sink = start_sink(certificate=authority.issue("127.0.0.1"), breaks_handshake=True)
-    pipeline = start_pipeline(relay_to(sink, tls="enable", sending={"max_per_connection": 1}))
+    pipeline.change(**relay_to(sink, tls="enable", sending={"max_per_connection": 1}))
 
     for subject in ("one", "two", "three"):
         pipeline.wait_for_event("delivered", pipeline.submit(a_mail(subject)))
@@ -39,10 +39,10 @@ def test_the_next_connection_to_a_host_whose_tls_is_broken_is_in_plaintext_at_on
 
 
 def test_a_certificate_that_nobody_trusts_is_good_enough(
-    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority
+    pipeline: Pipeline, start_sink: StartSink, authority: Authority
 ):
     sink = start_sink(certificate=authority.issue("other.example", expired=True))
-    pipeline = start_pipeline(relay_to(sink, tls="enable"))
+    pipeline.change(**relay_to(sink, tls="enable"))
 
     mail = pipeline.submit(a_mail())
 
@@ -52,10 +52,10 @@ def test_a_certificate_that_nobody_trusts_is_good_enough(
 
 
 def test_a_server_without_tls_gets_its_mail_in_plaintext_over_the_same_connection(
-    start_pipeline: StartPipeline, start_sink: StartSink
+    pipeline: Pipeline, start_sink: StartSink
 ):
     sink = start_sink()
-    pipeline = start_pipeline(relay_to(sink, tls="enable"))
+    pipeline.change(**relay_to(sink, tls="enable"))
 
     mail = pipeline.submit(a_mail())
 

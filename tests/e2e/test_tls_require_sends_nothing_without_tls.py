@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import StartPipeline, StartSink
+from tests.e2e.conftest import StartSink
 from tests.support.certificates import Authority
-from tests.support.pipeline import a_mail, relay_to
+from tests.support.pipeline import Pipeline, a_mail, relay_to
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from tests.support.pipeline import a_mail, relay_to
     ],
 )
 def test_mail_for_a_server_that_can_not_be_trusted_is_deferred(
-    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority, server: str, enhanced: str
+    pipeline: Pipeline, start_sink: StartSink, authority: Authority, server: str, enhanced: str
 ):
     good, other = authority.issue("127.0.0.1"), authority.issue("other.example")
     options: dict[str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ def test_mail_for_a_server_that_can_not_be_trusted_is_deferred(
     }
     sink = start_sink(**options[server])
     settings = relay_to(sink, tls="require", relay={"ca_file": str(authority.file)}, retry={"schedule": ["1h"]})
-    pipeline = start_pipeline(settings)
+    pipeline.change(**settings)
 
     mail = pipeline.submit(a_mail())
 
@@ -41,10 +41,10 @@ def test_mail_for_a_server_that_can_not_be_trusted_is_deferred(
 
 
 def test_mail_for_a_server_with_a_good_certificate_arrives_encrypted(
-    start_pipeline: StartPipeline, start_sink: StartSink, authority: Authority
+    pipeline: Pipeline, start_sink: StartSink, authority: Authority
 ):
     sink = start_sink(certificate=authority.issue("127.0.0.1"), require_tls=True)
-    pipeline = start_pipeline(relay_to(sink, tls="require", relay={"ca_file": str(authority.file)}))
+    pipeline.change(**relay_to(sink, tls="require", relay={"ca_file": str(authority.file)}))
 
     mail = pipeline.submit(a_mail())
 
@@ -52,9 +52,9 @@ def test_mail_for_a_server_with_a_good_certificate_arrives_encrypted(
     assert [mail.tls for mail in sink.mails] == [True]
 
 
-def test_what_waited_for_tls_goes_once_the_setting_is_changed(start_pipeline: StartPipeline, start_sink: StartSink):
+def test_what_waited_for_tls_goes_once_the_setting_is_changed(pipeline: Pipeline, start_sink: StartSink):
     sink = start_sink()
-    pipeline = start_pipeline(relay_to(sink, tls="require", retry={"schedule": ["1h"]}))
+    pipeline.change(**relay_to(sink, tls="require", retry={"schedule": ["1h"]}))
     mail = pipeline.submit(a_mail("in the end"))
     pipeline.wait_for_event("deferred", mail)
 
