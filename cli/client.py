@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -30,6 +31,7 @@ class Client:
     def __init__(self, broker: Broker, url: str, answer_time: timedelta) -> None:
         self.broker = broker
         self.where = without_password(url)
+        self.user = unquote(urlsplit(url.partition(",")[0]).username or "") or None
         self._answer_time_s = answer_time.total_seconds()
         self._caller: Caller | None = None
 

@@ -37,6 +37,9 @@ RecipientSelector = Annotated[
 StateOption = Annotated[
     str | None, typer.Option("--state", metavar="STATE", help=f"One of {', '.join(get_args(StateName))}.")
 ]
+SubmitterOption = Annotated[
+    str | None, typer.Option("--submitted-by", metavar="USER", help="What this user of the broker has submitted.")
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")]
 BeforeOption = Annotated[
     int | None, typer.Option("--before", metavar="N", help="Go on where the former page ended (it says so).")
@@ -124,6 +127,7 @@ def list_mails(
     batch: BatchSelector = None,
     recipient: RecipientSelector = None,
     state: StateOption = None,
+    submitted_by: SubmitterOption = None,
     limit: LimitOption = 50,
     before: BeforeOption = None,
     home: HomeOption = DEFAULT_HOME,
@@ -133,7 +137,14 @@ def list_mails(
     """List mails, newest first."""
     if state is not None and state not in get_args(StateName):
         raise usage(f"--state: got {state!r}; takes one of {', '.join(get_args(StateName))}")
-    command = ListMails(batch=batch, recipient=recipient, state=state, limit=limit, before=before)  # type: ignore[arg-type]  # checked above
+    command = ListMails(
+        batch=batch,
+        recipient=recipient,
+        state=state,  # type: ignore[arg-type]  # checked above
+        submitted_by=submitted_by,
+        limit=limit,
+        before=before,
+    )
     answer = with_client(Home(home), lambda client: client.ask(command, ListAnswer), timeout)
     if as_json:
         print_json(answer)

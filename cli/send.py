@@ -181,13 +181,19 @@ def _parcel(mail_id: str | None, source: str, body: bytes, content_type: str, he
     )
 
 
+def _stating(user: str | None, parcel: Parcel) -> Parcel:
+    """The same, with the name of the user at the broker, who holds it against the connection's."""
+    properties = msgspec.structs.replace(parcel.message.properties, user_id=user)
+    return msgspec.structs.replace(parcel, message=msgspec.structs.replace(parcel.message, properties=properties))
+
+
 async def _publish(client: Client, mails: Mails, as_json: bool) -> int:
     """Publish all and print the ids; returns how many the broker did not take."""
     sent: list[Parcel] = []
     refused: list[tuple[Parcel, str]] = []
     with _progress(mails.count) as progress:
         task = progress.add_task("publishing", total=mails.count)
-        for chunk in in_chunks(mails.parcels):
+        for chunk in in_chunks(_stating(client.user, parcel) for parcel in mails.parcels):
             answer = {
                 id(entry.message): entry for entry in await client.publish([p.message for p in chunk], _CONFIRM_TIME)
             }

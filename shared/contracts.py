@@ -259,6 +259,7 @@ class ListMails(
     """List mails, newest first; without a selector, all of them."""
 
     state: "StateName | None" = None
+    submitted_by: Annotated[str, Meta(max_length=255)] | None = None  # the broker user that the submission stated
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # the `next` of the previous page
 

@@ -99,7 +99,7 @@ class ControlDesk:
         try:
             command = parse_command(delivery.body)
             metrics.COMMANDS.labels(type(command).__name__.lower()).inc()
-            return await self._carry_out(command)
+            return await self._carry_out(command, delivery.properties.user_id or "")
         except Invalid as refused:
             log.warning("command_refused", field=refused.field, reason=refused.reason, next="answered")
             return Refusal(field=refused.field, reason=refused.reason)
@@ -119,7 +119,7 @@ class ControlDesk:
         for refusal in await self._publisher.publish([message]):
             log.info("answer_not_delivered", reason=refusal.reason, next="none")
 
-    async def _carry_out(self, command: Command) -> Answer:
+    async def _carry_out(self, command: Command, user: str) -> Answer:
         now = datetime.now(UTC)
         match command:
             case Retract():
@@ -127,11 +127,12 @@ class ControlDesk:
             case Release():
                 return await self._release(command, now)
             case Replace():
-                return await self._replace(command, now)
+                return await self._replace(command, now, user)
             case Show():
                 return ShowAnswer(mail=await self._thread.run(inquiry.show, check_id(command.id, "id"), now))
             case ListMails():
                 condition = recall.chosen(checked(command))
+                _check_name(command.submitted_by or "", "submitted_by")
                 lines, following = await self._thread.run(inquiry.list_mails, command, condition)
                 return ListAnswer(mails=lines, next=following)
             case Stats():
@@ -153,10 +154,7 @@ class ControlDesk:
                 assert_never(never)
 
     async def _add_suppressions(self, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
-        try:
-            refuse_control_characters(command.author)
-        except ValueError as error:
-            raise Invalid("author", str(error)) from error
+        _check_name(command.author, "author")
         added = await self._thread.run(suppression.add_suppressions, command, now)
         log.info("suppressions_added", addresses=added.added, refused=len(added.refused), author=command.author)
         return added
@@ -177,12 +175,12 @@ class ControlDesk:
         self._alarm.set_for(now)
         return ReleaseAnswer(mails=done.mails, released=done.released)
 
-    async def _replace(self, command: Replace, now: datetime) -> Answer:
+    async def _replace(self, command: Replace, now: datetime, user: str) -> Answer:
         settings = self._feed.settings
         mail = check_id(command.id, "id")
         try:
             composed = compose(command.submission, mail, settings.identity, now)
-            new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, "")
+            new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, user)
         except Invalid as refused:
             raise Invalid(f"submission.{refused.field}".rstrip("."), refused.reason) from refused
         done = await self._thread.run(recall.replace, mail, new)
@@ -264,6 +262,13 @@ def checked(selector: Selecting) -> Selecting:
         return msgspec.structs.replace(selector, recipient=check_spec(selector.recipient))
     except ValueError as error:
         raise Invalid("recipient", str(error)) from error
+
+
+def _check_name(name: str, field: str) -> None:
+    try:
+        refuse_control_characters(name)
+    except ValueError as error:
+        raise Invalid(field, str(error)) from error
 
 
 def totals() -> dict[str, int]:

@@ -90,6 +90,8 @@ def list_mails(connection: sa.Connection, command: ListMails, condition: Any) ->
     chosen = chosen.where(condition)
     if command.state is not None:
         chosen = chosen.where(recipients.c.state == int(State[command.state.upper()]))
+    if command.submitted_by is not None:
+        chosen = chosen.where(mails.c.submitted_by == command.submitted_by)
     if command.before is not None:
         chosen = chosen.where(recipients.c.mail < command.before)
     numbers = connection.execute(

@@ -129,8 +129,10 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
     if final := next((row for row in heeded if row.state not in RETRACTABLE), None):
         return Replacement(ReplaceResult.TOO_LATE, f"{final.address}: {State(final.state).name.lower()}")
     number = rows[0].mail
-    if not draft.batch:
-        draft = msgspec.structs.replace(draft, batch=rows[0].batch)  # a correction stays part of its batch
+    # A correction stays part of its batch, and its submitter's unless somebody else says so.
+    draft = msgspec.structs.replace(
+        draft, batch=draft.batch or rows[0].batch, submitted_by=draft.submitted_by or rows[0].submitted_by
+    )
     _note(connection, rows, "replaced", draft.admitted, draft.revision)
     connection.execute(sa.delete(recipients).where(recipients.c.mail == number))
     connection.execute(sa.update(mails).where(mails.c.no == number).values(store.mail_columns(draft)))
@@ -154,6 +156,7 @@ def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
             recipients.c.site, recipients.c.bounce_class, mails.c.id, mails.c.batch,
+            mails.c.submitted_by,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(chosen(selector))

@@ -1,5 +1,7 @@
 """`list`, `show`, `retract`, `replace`, `release` against a real scheduler."""
 
+import re
+
 import pytest
 
 from tests.support.ports import wait_until
@@ -22,6 +24,9 @@ def test_a_held_mail_is_listed_shown_and_taken_back(up: Up):
     shown = up.command("show", mail).out
     assert "b@y.example: held until" in shown
     assert "by the setting sending.hold = 1h" in shown
+    assert re.search(r"submitted by +pillarbox$", shown, re.MULTILINE)
+    mine = [up.command("list", "--submitted-by", user, "--batch", "held") for user in ("pillarbox", "nobody")]
+    assert [mail in said.out for said in mine] == [True, False]
     taken = up.command("retract", mail)
     assert (taken.code, taken.out) == (0, f"{mail}: retracted: it will not be sent\n")
     assert "retracted" in up.command("list", "--batch", "held").out

@@ -173,6 +173,8 @@ def test_mails_are_listed_newest_first_and_page_by_page(store):
         ({"id": "m1"}, ["m1"]),
         ({"state": "deferred"}, ["m2"]),
         ({"state": "held", "batch": "march"}, ["m1"]),
+        ({"submitted_by": "shop"}, ["a1"]),
+        ({"submitted_by": "shop", "batch": "march"}, []),
         ({"state": "delivered"}, []),
         ({"batch": "may"}, []),
     ],
@@ -181,7 +183,7 @@ def test_a_list_shows_what_was_asked_for(store, command, expected):
     admission = store.admit(
         a_draft("m1", "ann@y.example", "bob@z.example", batch="march"),
         a_draft("m2", "ann@y.example", batch="march"),
-        a_draft("a1", "bob@z.example", batch="april"),
+        a_draft("a1", "bob@z.example", batch="april", submitted_by="shop"),
     )
     store.put(admission.admitted[1].recipients[0].no, state=int(State.DEFERRED))
     assert listed(store, **command)[0] == expected

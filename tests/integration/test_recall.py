@@ -209,6 +209,13 @@ def test_another_mail_stands_in_its_place_with_a_hold_of_its_own(store, state):
     assert store.run(lambda c: c.execute(sa.select(mails.c.subject, mails.c.size)).all()) == [("new", 3)]
 
 
+@pytest.mark.parametrize(("stated", "known"), [("", "crm"), ("shop", "shop")])
+def test_a_replaced_mail_stays_its_submitters_unless_another_is_stated(store, stated, known):
+    store.admit(a_draft("order-1", submitted_by="crm"))
+    assert replaced(store, submitted_by=stated).result is ReplaceResult.REPLACED
+    assert store.run(lambda c: c.execute(sa.select(mails.c.submitted_by)).scalars().all()) == [known]
+
+
 def test_a_replaced_mail_that_is_due_at_once_leaves_at_once(store):
     store.admit(a_draft())
     done = replaced(store, hold=AT_ONCE)

@@ -17,6 +17,7 @@ from shared.refusals import Invalid
         (b'{"command": "show", "id": "order-1"}', Show(id="order-1")),
         (b'{"command": "list"}', ListMails()),
         (b'{"command": "list", "state": "held", "limit": 5, "before": 9}', ListMails(state="held", limit=5, before=9)),
+        (b'{"command": "list", "submitted_by": "crm"}', ListMails(submitted_by="crm")),
         (b'{"command": "stats"}', Stats()),
         (b'{"command": "settings", "history": 3}', ShowSettings(history=3)),
     ],
