@@ -421,6 +421,7 @@ _renew = (
     .where(recipients.c.state == int(State.CLAIMED))
     .where(recipients.c.worker == bindparam("by"))
     .values(wake=bindparam("lease_end"))
+    .returning(recipients.c.no)
 )
 
 
@@ -442,7 +443,11 @@ def claim(connection: sa.Connection, numbers: Sequence[int], worker: str, now: d
     return {row.no: Claim(row.attempt, found[row.mail]) for row in claimed}
 
 
-def renew_claims(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> None:
-    """Keep claims that take longer than the lease."""
-    for part in chunks(numbers):
-        connection.execute(_renew, {"numbers": part, "lease_end": now + CLAIM_LEASE, "by": worker})
+def renew_claims(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> frozenset[int]:
+    """Keep claims that take longer than the lease; returns those that are still this sender's."""
+    parameters = {"lease_end": now + CLAIM_LEASE, "by": worker}
+    return frozenset(
+        number
+        for part in chunks(numbers)
+        for number in connection.execute(_renew, {"numbers": part, **parameters}).scalars()
+    )

@@ -1,6 +1,7 @@
 """`python -m services.scheduler`: the parts of the scheduler, handed to each other, and run."""
 
 import asyncio
+from functools import partial
 
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
@@ -34,7 +35,9 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     announcer = Announcer(broker.publisher, feed)
     housekeeper = Housekeeper(thread, feed)
     alarm = Alarm()
-    outcomes = OutcomeDesk(thread, broker.publisher, feed, announcer, alarm, housekeeper.final)
+    outcomes = OutcomeDesk(
+        thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME)
+    )
     releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm)
     intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final)
     control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper)

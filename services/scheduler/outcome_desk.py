@@ -1,8 +1,8 @@
 """Outcomes come in batches, are applied in one transaction, then announced, then acknowledged."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 _MOST = 200  # messages in one transaction
 ENOUGH_FAILURES = 300  # in one transaction: 0.1 s, during which no mail is admitted
+# Claims that have lapsed while outcomes wait are looked at again after so long: their own may be among these.
+_CATCH_UP = timedelta(seconds=2)
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
 
 _decoder = msgspec.msgpack.Decoder(OutcomeReport)
@@ -45,20 +47,33 @@ class OutcomeDesk:
         announcer: Announcer,
         alarm: Alarm,
         on_final: Callable[[Sequence[int]], None],
+        waiting: Callable[[], Awaitable[int]],
     ) -> None:
-        """`on_final` is told the numbers of mails of which a recipient has become final."""
+        """`on_final` is told the numbers of mails of which a recipient has become final.
+
+        `waiting`: how many messages there are in the queue of outcomes.
+        """
         self._thread = thread
         self._publisher = publisher
         self._feed = feed
         self._announcer = announcer
         self._alarm = alarm
         self._on_final = on_final
+        self._waiting = waiting
+        self._consumer: Consumer | None = None
+        self._in_hand = 0  # messages
+        self._taken = 0
+        self._catch_up_to: int | None = None  # of those taken
         self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     async def loop(self, consumer: Consumer) -> None:
         """Take outcomes, for ever."""
+        self._consumer = consumer
         while True:
-            await finish(self._take_and_ack(await consumer.batch(_MOST, _LINGER_S), consumer))
+            deliveries = await consumer.batch(_MOST, _LINGER_S)
+            self._in_hand = len(deliveries)
+            await finish(self._take_and_ack(deliveries, consumer))
+            self._taken, self._in_hand = self._taken + self._in_hand, 0
 
     async def _take_and_ack(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
         reports = []
@@ -72,12 +87,29 @@ class OutcomeDesk:
         consumer.ack(deliveries)
 
     async def take_lapsed(self, lapsed: Sequence[Pending]) -> None:
-        """Claims whose sender has died: each is in doubt, and tried again after the wait of the schedule."""
+        """Claims whose sender has died: each is in doubt, and tried again after the wait of the schedule.
+
+        But one that has been reported is not renewed either, and its outcome waits for as long as no scheduler runs.
+        """
+        if lapsed and not await self._caught_up():
+            numbers, now = [pending.number for pending in lapsed], datetime.now(UTC)
+            await self._thread.run(store.look_later, numbers, now, now + _CATCH_UP)
+            return
         for worker in {pending.worker for pending in lapsed}:
             those = [pending for pending in lapsed if pending.worker == worker]
             log.error("claims_lapsed", worker=worker, recipients=len(those), next="in_doubt_and_retried")
             outcomes = [RecipientOutcome(each.number, each.attempt, lapsed_claim(each)) for each in those]
             await self._take([OutcomeReport(worker, self._feed.revision, tuple(outcomes))])
+
+    async def _caught_up(self) -> bool:
+        """Whether all outcomes that waited when a lapsed claim was first seen have been taken."""
+        left = await self._waiting() + self._in_hand + (self._consumer.waiting if self._consumer else 0)
+        if self._catch_up_to is None:
+            self._catch_up_to = self._taken + left
+        if left and self._taken < self._catch_up_to:
+            return False
+        self._catch_up_to = None
+        return True
 
     async def _take(self, reports: Sequence[OutcomeReport]) -> None:
         if not reports:

@@ -255,6 +255,13 @@ _put_back = (
     )
 )
 
+_look_later = (
+    sa.update(recipients)
+    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
+    .where(recipients.c.state == int(State.CLAIMED), recipients.c.wake <= bindparam("now"))
+    .values(wake=bindparam("later"))
+)
+
 _next_wake = sa.select(sa.func.min(recipients.c.wake)).where(recipients.c.wake.is_not(None))
 
 
@@ -296,6 +303,12 @@ def put_back(connection: sa.Connection, numbers: Sequence[int], wake: datetime) 
     """The broker did not take these: they wait here."""
     for part in chunks(numbers):
         connection.execute(_put_back, {"numbers": part, "wake": wake})
+
+
+def look_later(connection: sa.Connection, numbers: Sequence[int], now: datetime, later: datetime) -> None:
+    """Take these claims for lapsed no earlier, unless they are renewed or settled by now."""
+    for part in chunks(numbers):
+        connection.execute(_look_later, {"numbers": part, "now": now, "later": later})
 
 
 def next_wake(connection: sa.Connection) -> datetime | None:

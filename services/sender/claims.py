@@ -14,6 +14,9 @@ from shared.mail_store import CLAIM_LEASE, Claim, StoreThread, claim, renew_clai
 log = structlog.get_logger()
 
 _RENEW_AFTER_S = CLAIM_LEASE.total_seconds() / 3
+# Of a claim that is older than that, because this process slept or the store was away, nothing more is sent: another
+# sender may have the mail before it is with the server.
+_TRUSTED_S = CLAIM_LEASE.total_seconds() - 15
 
 
 class ClaimDesk:
@@ -38,6 +41,11 @@ class ClaimDesk:
         """Whether this sender has claimed the recipient and not reported it."""
         return number in self._held
 
+    def trusts(self, numbers: Sequence[int]) -> bool:
+        """Whether claims are young enough to send the mail."""
+        oldest = time.monotonic() - _TRUSTED_S
+        return all(self._held.get(number, oldest) > oldest for number in numbers)
+
     def give_up(self, numbers: Iterable[int]) -> None:
         """The outcomes of these are reported: their claims need no renewal."""
         for number in numbers:
@@ -50,10 +58,11 @@ class ClaimDesk:
             self._arrived.clear()
             wanted, self._wanted = self._wanted, []
             numbers = [number for some, _ in wanted for number in some]
+            begun = time.monotonic()
             claims = await self._thread.run(claim, numbers, self._worker, datetime.now(UTC))
             metrics.CLAIMED.inc(len(claims))
             metrics.NOT_CLAIMED.inc(len(numbers) - len(claims))
-            self._held.update(dict.fromkeys(claims, time.monotonic()))
+            self._held.update(dict.fromkeys(claims, begun))
             for some, answer in wanted:
                 if not answer.done():
                     # Each goes to one: two copies of a work message may ask in the same transaction.
@@ -66,5 +75,12 @@ class ClaimDesk:
             now = time.monotonic()
             old = [number for number, since in self._held.items() if now - since > _RENEW_AFTER_S]
             if old:
-                await self._thread.run(renew_claims, old, self._worker, datetime.now(UTC))
-                self._held.update(dict.fromkeys((number for number in old if number in self._held), now))
+                renewed = await self._thread.run(renew_claims, old, self._worker, datetime.now(UTC))
+                self._renewed([number for number in old if number in self._held], renewed, now)
+
+    def _renewed(self, old: Sequence[int], renewed: frozenset[int], now: float) -> None:
+        self._held.update(dict.fromkeys(renewed.intersection(old), now))
+        lost = [number for number in old if number not in renewed]
+        if lost:
+            log.warning("claims_lost", recipients=len(lost), next="what_was_not_sent_is_left_to_others")
+            self.give_up(lost)

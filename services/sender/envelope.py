@@ -1,6 +1,7 @@
 """A mail's envelope → the commands that state it, or the verdict that this server can not have it. Pure."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,10 @@ _NEEDS_SMTPUTF8 = "needs SMTPUTF8, the server does not offer it (RFC 6531)"
 MAX_PATH = 254  # octets between the brackets, RFC 5321 section 4.5.3.1.3; keeps every command below 512
 
 
+def _surely() -> bool:
+    return True
+
+
 class OutgoingMail(msgspec.Struct, frozen=True):
     """One copy of a mail for recipients of one site."""
 
@@ -27,6 +32,7 @@ class OutgoingMail(msgspec.Struct, frozen=True):
     id: str = ""  # the mail's, for reports about it
     notify: str = ""  # of which outcomes the receiver is to tell the reverse-path; "" leaves it to the receiver
     ret: str = ""  # what such a report returns; "" as well
+    is_ours: Callable[[], bool] = _surely  # still: where it is not, nothing more of it is sent
 
 
 class Commands(msgspec.Struct):

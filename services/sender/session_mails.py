@@ -17,6 +17,9 @@ OUR_FAULT = frozenset({530, 534, 535, 538})
 _DISORDER = 503
 
 
+NOT_OURS = "its claim has run out: the sender slept, or the store was away"
+
+
 class Sent(msgspec.Struct, frozen=True):
     """Each recipient has an outcome."""
 

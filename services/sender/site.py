@@ -18,7 +18,7 @@ from services.sender.connection import Connection, Unreachable
 from services.sender.envelope import OutgoingMail
 from services.sender.gate import Entry, SiteGate
 from services.sender.reporter import Reporter
-from services.sender.session_mails import OUR_FAULT, MailResult, Sent, Untouched
+from services.sender.session_mails import NOT_OURS, OUR_FAULT, MailResult, Sent, Untouched
 from services.sender.signing import Signing, Unsigned
 from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
@@ -277,7 +277,7 @@ class SiteQueue:
         self._claiming = False
         fresh: list[OutgoingMail] = []
         for work in batch:
-            if (mail := claimed_mail(work, claims)) is not None:
+            if (mail := claimed_mail(work, claims, self._desk.trusts)) is not None:
                 fresh.append(mail)
             else:
                 self._desk.rooms.give(work.size)
@@ -352,6 +352,8 @@ class SiteQueue:
                     self._report_mail(mail.key, outcomes)
                 case Untouched(mail) if self._parking is not None:
                     self._report_mail(mail.key, [self._parking] * len(mail.recipients))
+                case Untouched(mail) if not mail.is_ours():
+                    self._report_mail(mail.key, [Parked(NOT_OURS)] * len(mail.recipients))
                 case Untouched(mail):
                     self._again.append(mail)
         self._room.set()

@@ -17,7 +17,7 @@ from services.sender.envelope import Commands, OutgoingMail, announce
 from services.sender.extensions import Extensions
 from services.sender.reply_parser import BadReply, ReplyParser
 from services.sender.session_limits import SessionLimits
-from services.sender.session_mails import Job, SessionMails, refused
+from services.sender.session_mails import NOT_OURS, Job, SessionMails, refused
 from shared.outcomes import Bounced, Deferred, Delivered
 from shared.settings import Timeouts
 from shared.smtp_reply import Reply, own_verdict
@@ -161,11 +161,13 @@ class SmtpClient:
                 self.mails.decide_rest(job, Bounced(reply, self._host))
 
     def _begin(self, job: Job) -> None:
+        if not job.mail.is_ours():
+            self._give_back(job, NOT_OURS)
+            return
         batch = self._limits.next_batch(job)
         if not batch:
             # RFC 9422 section 4: the server has said that it takes no more over one session.
-            self._stopping = True
-            self.mails.give_back(job, "the server takes no more over one connection")
+            self._give_back(job, "the server takes no more over one connection")
             return
         self._open = transaction = _Transaction(job, batch)
         if not self._pipelining:
@@ -175,6 +177,10 @@ class SmtpClient:
         self._out.append(f"{job.command}{''.join([command for _, command in batch])}DATA\r\n".encode())
         rcpts = [(self._rcpt, transaction)] * len(batch)
         self._queued += [(self._mail, transaction), *rcpts, (self._data, transaction)]
+
+    def _give_back(self, job: Job, reason: str) -> None:
+        self._stopping = True
+        self.mails.give_back(job, reason)
 
     def _say(self, command: str, expected: "_Expected", transaction: "_Transaction") -> None:
         self._out.append(command.encode())
@@ -190,6 +196,10 @@ class SmtpClient:
             self._abandon(transaction, None)
 
     def _send_content(self, transaction: "_Transaction") -> None:
+        if not transaction.job.mail.is_ours():
+            # After a 354 there is no other way out: whatever is said would be content.
+            self._end(own_verdict(451, "4.3.0", NOT_OURS), None)
+            return
         if transaction.job.postponed:
             # This transaction took some recipients: those who were too many for it get another.
             transaction.job.rest += transaction.surplus

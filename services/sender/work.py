@@ -1,7 +1,8 @@
 """One piece of work: a delivery from a lane, and the mail it asks for."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -59,10 +60,11 @@ def first_of(waiting: Iterable[Work], most: int, enough: int) -> list[Work]:
     return batch
 
 
-def claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
+def claimed_mail(work: Work, claims: dict[int, Claim], is_ours: Callable[[Sequence[int]], bool]) -> OutgoingMail | None:
     """The mail for those recipients that could be claimed; work of which none could is done.
 
-    It takes its claims out: a second copy of the work may stand in the same batch.
+    It takes its claims out: a second copy of the work may stand in the same batch. `is_ours` tells whether recipients
+    are claimed still.
     """
     envelope = work.request.envelope
     recipients = [recipient for recipient in envelope.recipients if recipient.no in claims]
@@ -82,4 +84,5 @@ def claimed_mail(work: Work, claims: dict[int, Claim]) -> OutgoingMail | None:
         envelope.mail,
         envelope.notify,
         envelope.ret,
+        partial(is_ours, numbers),
     )

@@ -111,6 +111,12 @@ class Broker:
 
     async def count(self, queue: str) -> int:
         """How many messages wait in a queue. Raises BrokerRefused where it does not exist."""
+        async for attempt in tenacity.AsyncRetrying(wait=REOPEN, retry=tenacity.retry_if_exception(_link_was_lost)):
+            with attempt:
+                waiting = await self._count(queue)
+        return waiting
+
+    async def _count(self, queue: str) -> int:
         channel = await open_channel(await self._publish_link.connection())
         try:
             answer = await call(channel, channel.queue_declare, queue=queue, passive=True)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import services.sender.claims
 import services.sender.site
 from services.sender.claims import ClaimDesk
 from shared.contracts import TlsMode
@@ -97,6 +98,47 @@ def test_a_slow_site_gives_back_what_is_claimed_and_waits_behind_the_mail_under_
 
     asyncio.run(scenario())
     assert 0 < len(sink.mails) <= 2
+
+
+def test_what_a_sender_finds_claimed_too_long_ago_is_given_back_unsent(
+    store: OpenStore, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
+):
+    numbers = released(store, 5)
+    monkeypatch.setattr(services.sender.claims, "_TRUSTED_S", -1)  # as if it had slept since
+
+    async def scenario() -> None:
+        site = Site(store.url, sink)
+        site.put(*numbers)
+        async with site.running():
+            await site.until_reported(5)
+        assert site.reports.told == [(number, "parked") for number in numbers]
+
+    asyncio.run(scenario())
+    assert not sink.mails
+
+
+def test_a_claim_that_can_not_be_renewed_is_not_trusted(store: OpenStore, monkeypatch: pytest.MonkeyPatch):
+    ours, lapsed = released(store, 2)
+    monkeypatch.setattr(services.sender.claims, "_RENEW_AFTER_S", 0.01)
+
+    async def scenario() -> None:
+        thread = StoreThread(store.url)
+        desk = ClaimDesk(thread, "sender-1")
+        loops = [asyncio.create_task(desk.claim_loop())]
+        await desk.claim([ours, lapsed])
+        assert desk.trusts([ours, lapsed])
+        store.put(lapsed, state=int(State.DEFERRED))
+        loops.append(asyncio.create_task(desk.renew_loop()))
+        async with asyncio.timeout(20):
+            while desk.holds(lapsed):
+                await asyncio.sleep(0.01)
+        assert desk.trusts([ours])
+        assert not desk.trusts([ours, lapsed])
+        for loop in loops:
+            loop.cancel()
+        thread.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_site_whose_mail_waits_for_the_store_is_not_slow(store: OpenStore, sink: RecordingSink):

@@ -191,11 +191,21 @@ def test_a_claim_that_is_not_renewed_is_told_and_left_as_it_is(store):
     assert store.states() == [State.CLAIMED]
 
 
+def test_a_claim_that_has_lapsed_is_told_later_where_its_outcome_may_be_on_its_way(store):
+    lapsed, renewed = store.admit_claimed(*(a_draft(id, hold=AT_ONCE) for id in ("a", "b")), worker="sender-7")
+    now = NOW + CLAIM_LEASE
+    store.run(renew_claims, [renewed], "sender-7", now)
+    store.run(transactions.look_later, [lapsed, renewed], now, now + SOON)
+    assert take_due(store, now).lapsed == []
+    assert [each.number for each in take_due(store, now + SOON).lapsed] == [lapsed]
+    assert [each.number for each in take_due(store, now + CLAIM_LEASE).lapsed] == [lapsed, renewed]
+
+
 def test_a_renewed_claim_does_not_lapse(store):
     numbers = store.admit_claimed(a_draft(hold=AT_ONCE), worker="sender-7")
-    store.run(renew_claims, numbers, "sender-7", NOW + CLAIM_LEASE / 2)
+    assert store.run(renew_claims, numbers, "sender-7", NOW + CLAIM_LEASE / 2) == set(numbers)
     assert take_due(store, NOW + CLAIM_LEASE).lapsed == []
-    store.run(renew_claims, numbers, "sender-8", NOW + CLAIM_LEASE)  # not its own
+    assert not store.run(renew_claims, numbers, "sender-8", NOW + CLAIM_LEASE)  # not its own
     assert len(take_due(store, NOW + 1.5 * CLAIM_LEASE).lapsed) == 1
 
 

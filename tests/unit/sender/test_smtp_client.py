@@ -81,6 +81,31 @@ def test_a_mail_submitted_while_another_is_under_way_follows_at_once():
     assert told(machine.mails.results) == ["1: delivered 250 first", "2: delivered 250 second"]
 
 
+# -- a sender that has slept
+
+
+def test_a_mail_whose_claim_has_run_out_is_not_begun_and_those_behind_it_come_back():
+    transcript = f"""
+{ENVELOPE}{GO}{CONTENT_LINES}
+S: 250 first
+C: QUIT
+"""
+    late = mail(2, is_ours=lambda: False)
+    assert outcomes(transcript, mail(1), late, mail(3)) == ["2: untouched", "3: untouched", "1: delivered 250 first"]
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_no_content_goes_out_when_the_claim_has_run_out_before_the_server_wants_it(pipelining: bool):
+    still = iter([True, False])
+    machine = client(pipelining)
+    machine.submit([mail(1, is_ours=lambda: next(still)), mail(2)])
+    group = f"{ENVELOPE}{GO}"
+    single = "C: MAIL FROM:<a@sender.example>\nS: 250 ok\nC: RCPT TO:<b@mx.example>\nS: 250 ok\nC: DATA\nS: 354 go"
+    play(machine, group if pipelining else single)
+    assert machine.closed
+    assert told(machine.mails.results) == ["1: deferred 451 4.3.0", "2: untouched"]
+
+
 @pytest.mark.checklist(65)
 def test_without_pipelining_each_command_waits_for_its_reply():
     transcript = f"""
