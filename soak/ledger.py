@@ -134,6 +134,10 @@ class Ledger:
             self._state[number] = int(ending.state)
             self._doubted[number] = ending.in_doubt
 
+    def flows_since(self, number: int) -> bool:
+        """Whether mails that were published after this one arrive."""
+        return sum(map(bool, self._copies[number + 1 :])) >= _BACK
+
     def mail(self, number: int) -> Mail:
         """What is known of one."""
         state = self._state[number]

@@ -18,7 +18,6 @@ from soak.world import DOMAINS, Need, World, world
 
 _REST_S = (4.0, 10.0)  # between the end of one harm and the next
 _SHORTEST_REST_S = 4.0
-_FLOW = 100  # mails that end between two harms: the next one is done to a pipeline that works
 _FLOWS_WITHIN_S = 60.0
 _DRAIN_S = 300.0  # without any progress: longer than the leases that harm leaves behind
 _FAULT = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Group|Timeout)[\w.]*)(?::|$)")
@@ -72,7 +71,7 @@ class Soak:
             domains=DOMAINS,
             rate=plan.rate,
             most_open=plan.most_open,
-            sunk=self.there.sunk,
+            sunk=lambda: self.there.read_sink(self.ledger),
             quota=quota,
         ) as publisher:
             yield publisher
@@ -107,9 +106,10 @@ class Soak:
         self._confirmed(self._plan.mails, publisher)
 
     def _rest(self, seconds: float, publisher: Publisher) -> None:
-        enough, longest = self.there.sunk() + _FLOW, time.monotonic() + _FLOWS_WITHIN_S
+        """The next harm is done to a pipeline that works, or has not worked for a minute."""
+        last, longest = self.ledger.published, time.monotonic() + _FLOWS_WITHIN_S
         time.sleep(seconds)
-        while self.there.sunk() < enough and time.monotonic() < longest:
+        while not self.ledger.flows_since(last) and time.monotonic() < longest:
             publisher.check()
             time.sleep(0.1)
 
@@ -139,9 +139,15 @@ class Soak:
 
     def result(self, minutes: float = 0.0) -> Result:
         """Close the books."""
-        fates = self.there.enter(self.ledger)
+        self.there.read_sink(self.ledger)
+        self.there.read_store(self.ledger)
         return Result(
-            self.ledger.close(), minutes, dict(fates), self.memory, self.there.crew.died, dict(faults_in(self._folder))
+            accounts=self.ledger.close(),
+            minutes=minutes,
+            fates=dict(self.there.fates),
+            memory=self.memory,
+            died=self.there.crew.died,
+            faults=dict(faults_in(self._folder)),
         )
 
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
@@ -83,7 +84,9 @@ class World:
         self.clock_file = folder / "clock"
         self._settings = direct_by(dns.server, free_port(), **_SETTINGS)
         self._seed = seed
-        self._sunk = self._counted_up_to = self._entered_up_to = 0
+        self.fates: Counter[str] = Counter()  # tries by what the sink did
+        self._read_up_to = 0
+        self._sink_lock = threading.Lock()
         self.crew = Crew(folder, self._environment(), {"scheduler": 1, "resolver": 1, "sender": 2})
 
     @contextmanager
@@ -138,26 +141,20 @@ class World:
 
     # -- the books
 
-    def sunk(self) -> int:
-        """How many tries the sink has seen: about as many mails have an end."""
-        if self.record.exists():
-            with self.record.open("rb") as file:
-                file.seek(self._counted_up_to)
-                news = file.read()
-            self._sunk += news.count(b"\n")
-            self._counted_up_to += len(news)
-        return self._sunk
+    def read_sink(self, ledger: Ledger) -> int:
+        """Enter the sink's news into the books; returns how many tries it has seen so far."""
+        with self._sink_lock:
+            for record in self._news():
+                self.fates[record.fate] += 1
+                match record.fate:
+                    case "taken" | "lost_reply":
+                        ledger.take(Arrival(record.time, record.id, told=record.fate == "taken"))
+                    case "refused":
+                        ledger.refuse(record.id)
+            return self.fates.total()
 
-    def enter(self, ledger: Ledger) -> Counter[str]:
-        """Enter the news of sink and store into the books; returns how many tries the sink gave each fate."""
-        fates: Counter[str] = Counter()
-        for record in self._records():
-            fates[record.fate] += 1
-            match record.fate:
-                case "taken" | "lost_reply":
-                    ledger.take(Arrival(record.time, record.id, told=record.fate == "taken"))
-                case "refused":
-                    ledger.refuse(record.id)
+    def read_store(self, ledger: Ledger) -> None:
+        """Enter where the store has each mail."""
         with self._reading() as connection:
             doubted = set(
                 connection.execute(sa.select(history.c.mail).where(history.c.detail.like("in doubt%"))).scalars()
@@ -167,7 +164,6 @@ class World:
             )
             for row in connection.execution_options(yield_per=_AT_A_TIME).execute(rows):
                 ledger.end(row.id, Ending(State(row.state), row.in_doubt or row.no in doubted))
-        return fates
 
     def left(self, confirmed: int) -> int:
         """How many of so many confirmed mails the store has not, or not in a final state."""
@@ -198,14 +194,14 @@ class World:
         with engine.connect() as connection:
             yield connection
 
-    def _records(self) -> Iterator[Record]:
-        """Those that were not entered before."""
-        decode = msgspec.json.Decoder(Record).decode
+    def _news(self) -> list[Record]:
+        if not self.record.exists():
+            return []
         with self.record.open("rb") as file:
-            file.seek(self._entered_up_to)
-            for line in file:
-                self._entered_up_to += len(line)
-                yield decode(line)
+            file.seek(self._read_up_to)
+            whole, _, _ = file.read().rpartition(b"\n")
+        self._read_up_to += len(whole) + bool(whole)
+        return [msgspec.json.decode(line, type=Record) for line in whole.splitlines()]
 
     @property
     def mx(self) -> tuple[str, int]:
