@@ -9,7 +9,7 @@ from shared.broker import Broker, Message, Properties
 from shared.dead import dead_letter
 from shared.topology import RESOLVE, SUBMIT
 from tests.support.ports import free_port, wait_until
-from tests.support.up import Up, pillarbox
+from tests.support.up import Up, in_this_process, pillarbox
 
 SEND = ("send", "--from", "a@x.example", "--to", "b@y.example", "--text", "x")
 
@@ -33,29 +33,29 @@ def test_without_a_broker_it_says_where_it_looked_and_what_to_do(tmp_path):
 
 def test_a_wrong_password_is_told_at_once(env):
     url = env["PILLARBOX_AMQP_URL"].replace("://pillarbox:", "://pillarbox:not-")
-    said = pillarbox("list", env={**env, "PILLARBOX_AMQP_URL": url})
+    said = in_this_process("list", env={**env, "PILLARBOX_AMQP_URL": url})
     assert said.code == 3
     assert "does not let us in" in said.err
 
 
 def test_without_the_topology_it_asks_for_setup_and_then_mail_is_safe(env):
-    said = pillarbox(*SEND, env=env)
+    said = in_this_process(*SEND, env=env)
     assert said.code == 1
     assert "declare the topology with `pillarbox setup`" in said.err
-    declared = pillarbox("setup", env=env)
+    declared = in_this_process("setup", env=env)
     assert declared.code == 0, declared.err
     assert "8 exchanges and 11 queues are there" in declared.out
-    assert pillarbox("setup", "--json", env=env).json["queues"]["pillarbox.submit"] == 0
-    assert pillarbox(*SEND, env=env).code == 0
-    assert pillarbox("setup", "--json", env=env).json["queues"]["pillarbox.submit"] == 1
+    assert in_this_process("setup", "--json", env=env).json["queues"]["pillarbox.submit"] == 0
+    assert in_this_process(*SEND, env=env).code == 0
+    assert in_this_process("setup", "--json", env=env).json["queues"]["pillarbox.submit"] == 1
 
 
 def test_without_a_scheduler_there_is_no_answer(env):
-    assert pillarbox("setup", env=env).code == 0
-    said = pillarbox("retract", "x", "--timeout", "1s", env=env)
+    assert in_this_process("setup", env=env).code == 0
+    said = in_this_process("retract", "x", "--timeout", "1s", env=env)
     assert said.code == 4
     assert "no answer from the scheduler within 1 s" in said.err
-    looked = pillarbox("watch", "--count", "1", "--json", env=env)
+    looked = in_this_process("watch", "--count", "1", "--json", env=env)
     assert (looked.code, looked.json["scheduler"], looked.json["queues"]["pillarbox.control"]) == (0, False, 1)
 
 
@@ -97,18 +97,18 @@ def test_dead_letters_of_workers_and_of_the_broker_are_listed_and_go_back(env):
             await (await broker.get(RESOLVE, 1)).close()
 
     run(env["PILLARBOX_AMQP_URL"], die)
-    wait_until(lambda: pillarbox("dead", "list", "--json", env=env).json["total"] == 2, "both dead letters")
-    letters = pillarbox("dead", "list", "--json", env=env).json["letters"]
+    wait_until(lambda: in_this_process("dead", "list", "--json", env=env).json["total"] == 2, "both dead letters")
+    letters = in_this_process("dead", "list", "--json", env=env).json["letters"]
     found = {letter["message_id"]: (letter["exchange"], letter["reason"]) for letter in letters}
     assert found["m1"] == (SUBMIT, "from: is missing")
     assert found["m2"] == (RESOLVE, "every worker that had it failed, until its delivery limit (pillarbox.resolve)")
-    assert "from: is missing" in pillarbox("dead", "list", env=env).out
+    assert "from: is missing" in in_this_process("dead", "list", env=env).out
 
-    assert pillarbox("dead", "redrive", "--only", "m3", env=env).code == 1
-    one = pillarbox("dead", "redrive", "--only", "m1", "--json", env=env)
+    assert in_this_process("dead", "redrive", "--only", "m3", env=env).code == 1
+    one = in_this_process("dead", "redrive", "--only", "m1", "--json", env=env)
     assert (one.code, [letter["id"] for letter in one.json["redriven"]]) == (0, ["m1"])
-    assert pillarbox("dead", "list", "--json", env=env).json["total"] == 1
-    rest = pillarbox("dead", "redrive", env=env)
+    assert in_this_process("dead", "list", "--json", env=env).json["total"] == 1
+    rest = in_this_process("dead", "redrive", env=env)
     assert (rest.code, rest.err) == (0, "1 dead letter published again\n")
 
     async def returned(broker: Broker) -> list[tuple[bytes, str | None, object]]:
