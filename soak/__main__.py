@@ -49,6 +49,7 @@ def _options() -> Namespace:
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--schedulers", type=int, default=1, help="on PostgreSQL there may be several")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, help="mails a second at most (100; by counts, as many as get through)")
     parser.add_argument("--only", metavar="WORDS", default="", help="harms whose name contains this")
@@ -66,6 +67,7 @@ def _plan(options: Namespace) -> Plan:
     return Plan(
         seed=options.seed,
         store=options.store,
+        schedulers=options.schedulers,
         rate=options.rate or (_AS_FAST_AS_IT_GOES if options.mails else 100),
         minutes=options.minutes,
         kinds=kinds,

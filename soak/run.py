@@ -28,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     store: str = "sqlite"
+    schedulers: int = 1
     rate: float = 100  # mails a second at most
     most_open: int = 5_000  # mails under way at most
     minutes: float = 30
@@ -154,7 +155,7 @@ class Soak:
 def run(folder: Path, plan: Plan) -> Result:
     """Do what the plan says in a folder of its own, drain, and close the books."""
     needs = {kind.needs for kind in plan.kinds if kind.needs is not None and not plan.mails}
-    with world(folder, plan.store, plan.seed, needs) as there:
+    with world(folder, plan.store, plan.seed, needs, plan.schedulers) as there:
         begun = time.monotonic()
         soak = Soak(there, plan, folder)
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: what waits still is counted as waiting

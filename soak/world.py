@@ -73,6 +73,7 @@ class World:
         store_url: str,
         has: Set[Need],
         seed: int,
+        schedulers: int,
     ) -> None:
         self.folder = folder
         self.node = node
@@ -87,7 +88,7 @@ class World:
         self.fates: Counter[str] = Counter()  # tries by what the sink did
         self._read_up_to = 0
         self._sink_lock = threading.Lock()
-        self.crew = Crew(folder, self._environment(), {"scheduler": 1, "resolver": 1, "sender": 2})
+        self.crew = Crew(folder, self._environment(), {"scheduler": schedulers, "resolver": 1, "sender": 2})
 
     @contextmanager
     def running(self) -> Iterator["World"]:
@@ -240,7 +241,7 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, store: str, seed: int, needs: Set[Need]) -> Iterator[World]:
+def world(folder: Path, store: str, seed: int, needs: Set[Need], schedulers: int = 1) -> Iterator[World]:
     """A world with its store on "sqlite" or "postgres", and with what it needs as far as that can be had here."""
     with ExitStack() as stack:
         node = stack.enter_context(temporary_node())
@@ -256,7 +257,7 @@ def world(folder: Path, store: str, seed: int, needs: Set[Need]) -> Iterator[Wor
             has.add(Need.FALSE_CLOCK)
         postgres = stack.enter_context(PrivatePostgres(survives_crashes=True)) if store == "postgres" else None
         url = postgres.new_database() if postgres is not None else f"sqlite:///{store_folder}/mail.db"
-        yield stack.enter_context(World(folder, node, dns, postgres, url, has, seed).running())
+        yield stack.enter_context(World(folder, node, dns, postgres, url, has, seed, schedulers).running())
 
 
 @contextmanager
