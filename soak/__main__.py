@@ -7,6 +7,7 @@ python -m soak --mails 1000000 --kills 100 --broker-kills 20
 import argparse
 import logging
 import random
+import signal
 import sys
 import tempfile
 from argparse import Namespace
@@ -26,6 +27,7 @@ _AS_FAST_AS_IT_GOES = 1e6
 def main() -> None:
     """Soak, show, and say by the exit status whether the promise was kept."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started and mounted goes away all the same
     # What the publisher has to say of a broker that is away is no news here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     plan = _plan(options)

@@ -48,7 +48,7 @@ _SETTINGS = {
     "suppression": {"automatic": False},  # a mailbox that is missing once is there for the next mail
     "limits": {"connections": 2},
 }
-_DISK_MIB = 256  # of the store's disk, when it is to run full
+_DISK_MIB = 1024  # of the store's disk, when it is to run full
 _AT_A_TIME = 10_000  # rows read from the store
 DOMAINS = len(_ZONES)
 
@@ -125,9 +125,10 @@ class World:
 
     @contextmanager
     def disk_full(self) -> Iterator[None]:
-        """The disk of the store has no room left, nor has the write-ahead log within itself."""
-        with contextlib.closing(sqlite3.connect(self.folder / "store" / "mail.db", timeout=30)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """The disk of the store has no room left, nor has SQLite's write-ahead log within itself."""
+        if self.postgres is None:
+            with contextlib.closing(sqlite3.connect(self.folder / "store" / "mail.db", timeout=30)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         ballast = self.folder / "store" / "ballast"
         with ballast.open("wb", buffering=0) as file:
             try:
@@ -139,6 +140,8 @@ class World:
             yield
         finally:
             ballast.unlink()
+            if self.postgres is not None:
+                self.postgres.start_again()
 
     # -- the books
 
@@ -249,13 +252,15 @@ def world(folder: Path, store: str, seed: int, needs: Set[Need], schedulers: int
         store_folder = folder / "store"
         store_folder.mkdir()
         has = set[Need]()
-        if store == "postgres":
-            has.add(Need.POSTGRES)
-        elif Need.SMALL_DISK in needs and stack.enter_context(_small_disk(store_folder)):
+        if Need.SMALL_DISK in needs and stack.enter_context(_small_disk(store_folder)):
             has.add(Need.SMALL_DISK)
         if Need.FALSE_CLOCK in needs and _faketime() is not None:
             has.add(Need.FALSE_CLOCK)
-        postgres = stack.enter_context(PrivatePostgres(survives_crashes=True)) if store == "postgres" else None
+        postgres = None
+        if store == "postgres":
+            has.add(Need.POSTGRES)
+            folder.chmod(0o711)  # its server runs as another user
+            postgres = stack.enter_context(PrivatePostgres(survives_crashes=True, folder=store_folder))
         url = postgres.new_database() if postgres is not None else f"sqlite:///{store_folder}/mail.db"
         yield stack.enter_context(World(folder, node, dns, postgres, url, has, seed, schedulers).running())
 

@@ -21,11 +21,14 @@ _OWNER = "pillarbox"
 class PrivatePostgres:
     """One cluster; a context manager. `new_database` gives the URL of an empty database."""
 
-    def __init__(self, *, survives_crashes: bool = False) -> None:
-        """`survives_crashes`: what it has committed is there after a crash; it costs some time."""
+    def __init__(self, *, survives_crashes: bool = False, folder: Path | None = None) -> None:
+        """`survives_crashes`: what it has committed is there after a crash; it costs some time.
+
+        `folder`: where its data go, if not into one of its own.
+        """
         self.port = free_port()
         self._survives_crashes = survives_crashes
-        self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-postgres-"))
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="pillarbox-postgres-"))
         self._server: GuardedProcess | None = None
         self._numbers = itertools.count(1)
 
@@ -88,6 +91,12 @@ class PrivatePostgres:
             with contextlib.suppress(psycopg.OperationalError):
                 connection.execute("SELECT 1")
         wait_until(self._answers, "PostgreSQL answers again", timeout=30)
+
+    def start_again(self) -> None:
+        """Start it if it has ended, as a service manager would."""
+        assert self._server is not None
+        if self._server.exit_code is not None:
+            self._launch(find_postgres(), _unprivileged_user())
 
     def _launch(self, programs: Path, user: str | None) -> None:
         settings = {
