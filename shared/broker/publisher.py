@@ -11,7 +11,7 @@ from pika.channel import Channel
 from shared.broker.channel import ChannelKeeper, call
 from shared.broker.errors import in_words
 from shared.broker.link import Link
-from shared.broker.messages import NOT_ENCODABLE, Message, Refused, encode, fits_in_headers
+from shared.broker.messages import NOT_ENCODABLE, Message, Refused, fits_in_headers
 
 # In flight between publish and confirm. The prototype gained up to about a thousand and nothing beyond.
 CONFIRM_WINDOW = 1000
@@ -81,15 +81,12 @@ class Publisher(ChannelKeeper):
             batch.settle(Refused(message, "its headers can not be encoded, or not in one frame"))
             return
         try:
-            channel.basic_publish(
-                message.exchange, message.key, message.body, encode(message.properties), message.mandatory
-            )
+            if channel.is_open:  # else it is going, and the next one publishes what is pending
+                channel.connection.publish(message, channel.channel_number)
         except NOT_ENCODABLE as error:
             # Nothing was written, so the broker has not counted it either.
             batch.settle(Refused(message, f"it can not be encoded: {in_words(error)}"))
             return
-        except pika.exceptions.AMQPError:
-            pass  # the channel is going; the next one publishes what is pending
         self._last += 1
         self._pending[self._last] = (message, batch)
 

@@ -188,11 +188,22 @@ def reset_by_its_peer() -> socket.socket:
 
 
 def test_a_broker_that_hangs_up_as_soon_as_it_has_taken_the_connection_counts_as_one_that_failed():
+    class Receiver(asyncio.Protocol):
+        """In the place of pika's."""
+
+        def connection_lost(self, error: BaseException | None) -> None:
+            ended.set_result(error)
+
+    ended: asyncio.Future[BaseException | None]
+
     async def scene() -> None:
-        ended: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        services = MendedServices(asyncio.get_running_loop())
-        services.create_streaming_connection(object, reset_by_its_peer(), ended.set_result)
-        assert may_pass(await ended)
+        nonlocal ended
+        loop = asyncio.get_running_loop()
+        ended, made = loop.create_future(), loop.create_future()
+        MendedServices(loop).create_streaming_connection(Receiver, reset_by_its_peer(), made.set_result)
+        error = result if isinstance(result := await made, BaseException) else await ended
+        assert error is not None
+        assert may_pass(error)
 
     run(scene())
 
