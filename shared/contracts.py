@@ -336,6 +336,7 @@ class RetractResult(enum.StrEnum):
     RETRACTED = "retracted"  # it does not leave
     TOO_LATE = "too_late"  # it has a final outcome; the reply and its time say which
     IN_FLIGHT = "in_flight"  # a sender has it; the outcome event will tell
+    IN_DOUBT = "in_doubt"  # it does not leave again, but the receiver may have taken an earlier try
     UNKNOWN = "unknown"  # no such mail
 
 

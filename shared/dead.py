@@ -22,7 +22,7 @@ async def put_aside(publisher: Publisher, delivery: Delivery, came_from: str, re
 
 def dead_letter(delivery: Delivery, came_from: str, reason: str) -> Message:
     """The message that puts a delivery aside; publish it, then acknowledge the delivery."""
-    metrics.DEAD.inc()
+    metrics.DEAD.labels(came_from).inc()
     original = delivery.properties
     ours = {REASON: reason[:_LONGEST_REASON], CAME_FROM: came_from}
     theirs = {name: value for name, value in original.headers.items() if fits_in_headers({name: value})}

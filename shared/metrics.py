@@ -16,7 +16,13 @@ FAILURES = Counter(
     registry=REGISTRY,
 )
 COMMANDS = Counter("pillarbox_commands_total", "Commands answered", ["command"], registry=REGISTRY)
-DEAD = Counter("pillarbox_dead_letters_total", "Messages put aside as not understood", registry=REGISTRY)
+DEAD = Counter(
+    "pillarbox_dead_letters_total",
+    "Messages put aside, by the exchange they came from",
+    ["exchange"],
+    registry=REGISTRY,
+)
+DEAD_WAITING = Gauge("pillarbox_dead_letters_waiting", "Messages that lie in pillarbox.dead", registry=REGISTRY)
 ROUTED = Counter("pillarbox_recipients_routed_total", "Recipients given a route", registry=REGISTRY)
 UNROUTABLE = Counter("pillarbox_recipients_unroutable_total", "Recipients without a route", registry=REGISTRY)
 CLAIMED = Counter("pillarbox_mails_claimed_total", "Mails claimed in the store", registry=REGISTRY)

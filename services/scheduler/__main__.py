@@ -6,6 +6,7 @@ from functools import partial
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
 from services.scheduler.control import ControlDesk
+from services.scheduler.dead_letters import count_dead_letters
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.intake import Intake
 from services.scheduler.outcome_desk import OutcomeDesk
@@ -55,6 +56,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             housekeeper.sweep_loop(),
             housekeeper.purge_loop(),
             keeper.note_loop(announcer),
+            count_dead_letters(broker),
         )
 
     feed.subscribe()

@@ -155,7 +155,7 @@ def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
     return connection.execute(
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
-            recipients.c.site, recipients.c.bounce_class, mails.c.id, mails.c.batch,
+            recipients.c.site, recipients.c.bounce_class, recipients.c.in_doubt, mails.c.id, mails.c.batch,
             mails.c.submitted_by,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
@@ -214,7 +214,7 @@ def _mail_result(rows: Sequence[Any], taken: Mapping[int, State]) -> RetractResu
         return RetractResult.TOO_LATE
     if State.CLAIMED in states:
         return RetractResult.IN_FLIGHT
-    return RetractResult.RETRACTED
+    return RetractResult.IN_DOUBT if any(row.in_doubt for row in heeded) else RetractResult.RETRACTED
 
 
 def _retracted_mail(mail: str, result: RetractResult, states: list[RecipientState]) -> RetractedMail:
@@ -223,6 +223,8 @@ def _retracted_mail(mail: str, result: RetractResult, states: list[RecipientStat
             detail = "it will not be sent"
         case RetractResult.IN_FLIGHT:
             detail = "a sender has it; the outcome event will tell"
+        case RetractResult.IN_DOUBT:
+            detail = "it will not be sent again, but the receiver may have taken it at an earlier try"
         case _:
             final = next(state for state in states if state.state in ("delivered", "bounced"))
             told = f"{final.code} {final.enhanced} {final.reply}".replace("\n", " ").strip()

@@ -329,13 +329,14 @@ _pending_by_number = (
 
 _SETTLED = (
     "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "bounce_class",
-    "in_doubt", "site",
+    "site",
 )  # fmt: skip
 
 _settle = (
     sa.update(recipients)
     .where(recipients.c.no == bindparam("number"))
     .values({name: bindparam(f"new_{name}") for name in _SETTLED})
+    .values(in_doubt=sa.or_(bindparam("new_in_doubt"), sa.and_(recipients.c.in_doubt, bindparam("doubt_stays"))))
 )
 
 
@@ -390,6 +391,7 @@ def _settle_row(change: Change) -> dict[str, Any]:
         "new_reply": change.reply.text,
         "new_bounce_class": change.bounce_class or "",
         "new_in_doubt": change.in_doubt,
+        "doubt_stays": change.state is not State.DELIVERED,
         "new_site": change.site,
     }
 

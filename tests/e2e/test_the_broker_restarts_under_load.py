@@ -28,6 +28,7 @@ def assert_every_mail_arrives_once_after(
     end: Callable[[PrivateNode], None], node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
 ) -> None:
     pipeline = start_pipeline(relay_to(sink), amqp_url=node.amqp_url, senders=2)
+    pipeline.wait_for_event("rejected", pipeline.submit(b"{", content_type="application/json"))
     sync_queue_registry(node)
 
     with pipeline.load(rate=100) as load:
@@ -38,6 +39,9 @@ def assert_every_mail_arrives_once_after(
         sink.wait_for(before + 50, timeout=60)
 
     pipeline.wait_for_each_once(sink, load.ids)
+    [(dead, reason)] = pipeline.client.dead_letters(1)
+    assert dead == b"{"
+    assert "not JSON" in reason
     for worker in pipeline.workers:
         worker.wait_for_log("broker_reconnected")
 

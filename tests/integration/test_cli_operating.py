@@ -1,7 +1,9 @@
 """`setup`, `watch`, `dead`, and the exit codes when nobody is there."""
 
 import asyncio
+import contextlib
 
+import pika
 import pytest
 
 from shared import topology
@@ -97,19 +99,23 @@ def test_dead_letters_of_workers_and_of_the_broker_are_listed_and_go_back(env):
             await (await broker.get(RESOLVE, 1)).close()
 
     run(env["PILLARBOX_AMQP_URL"], die)
-    wait_until(lambda: in_this_process("dead", "list", "--json", env=env).json["total"] == 2, "both dead letters")
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(env["PILLARBOX_AMQP_URL"]))) as client:
+        hurried = pika.BasicProperties(message_id="m3", expiration="1", delivery_mode=2)
+        client.channel().basic_publish(SUBMIT, "", b"{}", hurried)
+    wait_until(lambda: in_this_process("dead", "list", "--json", env=env).json["total"] == 3, "all dead letters")
     letters = in_this_process("dead", "list", "--json", env=env).json["letters"]
     found = {letter["message_id"]: (letter["exchange"], letter["reason"]) for letter in letters}
     assert found["m1"] == (SUBMIT, "from: is missing")
     assert found["m2"] == (RESOLVE, "every worker that had it failed, until its delivery limit (pillarbox.resolve)")
+    assert found["m3"] == (SUBMIT, "it expired in its queue (pillarbox.submit)")
     assert "from: is missing" in in_this_process("dead", "list", env=env).out
 
-    assert in_this_process("dead", "redrive", "--only", "m3", env=env).code == 1
+    assert in_this_process("dead", "redrive", "--only", "m4", env=env).code == 1
     one = in_this_process("dead", "redrive", "--only", "m1", "--json", env=env)
     assert (one.code, [letter["id"] for letter in one.json["redriven"]]) == (0, ["m1"])
-    assert in_this_process("dead", "list", "--json", env=env).json["total"] == 1
+    assert in_this_process("dead", "list", "--json", env=env).json["total"] == 2
     rest = in_this_process("dead", "redrive", env=env)
-    assert (rest.code, rest.err) == (0, "1 dead letter published again\n")
+    assert (rest.code, rest.err) == (0, "2 dead letters published again\n")
 
     async def returned(broker: Broker) -> list[tuple[bytes, str | None, object]]:
         found = []
@@ -122,4 +128,8 @@ def test_dead_letters_of_workers_and_of_the_broker_are_listed_and_go_back(env):
             await peek.close()
         return found
 
-    assert run(env["PILLARBOX_AMQP_URL"], returned) == [(b"{}", "m1", "b"), (b"poison", "m2", None)]
+    assert run(env["PILLARBOX_AMQP_URL"], returned) == [
+        (b"{}", "m1", "b"),
+        (b"{}", "m3", None),
+        (b"poison", "m2", None),
+    ]

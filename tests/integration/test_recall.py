@@ -1,5 +1,6 @@
 """Retract, release and replace in the store: exact, and each answered."""
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -7,8 +8,12 @@ import sqlalchemy as sa
 
 from services.scheduler import recall
 from services.scheduler import store as transactions
-from shared.contracts import Release, ReplaceResult, Retract, RetractResult
+from services.scheduler.outcome_desk import apply_reports
+from shared.contracts import OutcomeReport, RecipientOutcome, Release, ReplaceResult, Retract, RetractResult
 from shared.mail_store import State, claim, contents, history, mails, recipients
+from shared.outcomes import Deferred, Delivered
+from shared.settings import Retry
+from shared.smtp_reply import Reply
 from tests.support.store import HOLD, NOW, OpenStore, a_draft
 
 AT_ONCE = timedelta(0)
@@ -63,6 +68,25 @@ def test_a_retract_takes_back_what_no_sender_has_and_says_so(store, before, resu
     newly = [ADDRESSES[n] for n, (was, now) in enumerate(zip(before, after, strict=True)) if was is not now]
     assert [address for _, _, address in done.taken_back] == newly
     assert all(row.wake is None for row in store.rows() if row.state is State.RETRACTED)
+
+
+@pytest.mark.parametrize(
+    ("later", "result"),
+    [
+        (None, RetractResult.IN_DOUBT),
+        (Deferred(Reply(451, "4.7.1", "try again"), "mx"), RetractResult.IN_DOUBT),  # that concerns the second try only
+        (Delivered(Reply(250, "2.0.0", "queued"), "mx"), RetractResult.TOO_LATE),
+    ],
+)
+def test_what_may_have_arrived_at_an_earlier_try_is_in_doubt_and_stays_so(store, later, result):
+    [number] = store.admit_claimed(a_draft("order-1", hold=AT_ONCE))
+    lost = Deferred(Reply(451, "4.4.2", "lost"), "mx", in_doubt=True)
+    for attempt, outcome in enumerate(filter(None, (lost, later)), 1):
+        report = OutcomeReport("sender-1", 9, (RecipientOutcome(number, attempt, outcome),))
+        store.run(apply_reports, [report], NOW, Retry(jitter=0), random.Random(1))
+    for _ in range(2):
+        [mail] = retract(store, id="order-1").mails
+        assert mail.result is result
 
 
 def test_too_late_says_what_the_receiver_said_and_when(store):
