@@ -42,7 +42,7 @@ class Receivers:
         self._loop.run_until_complete(asyncio.gather(*serving, return_exceptions=True))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             writer.write(b"220 receiver.example\r\n")
             while line := await reader.readline():
                 writer.write(_answer(line))

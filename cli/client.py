@@ -13,7 +13,7 @@ from cli.failures import CommandFailed, ExitCode
 from cli.home import Home, find_broker
 from cli.output import encode_hook
 from shared import topology
-from shared.broker import Broker, Caller, Message, Refused
+from shared.broker import FULL, Broker, Caller, Message, Refused
 from shared.contracts import Answer, Command, Refusal
 from shared.environment import without_password
 from shared.topology import CONTROL
@@ -71,9 +71,11 @@ class Client:
             async with asyncio.timeout(time_limit.total_seconds()):
                 return await self.broker.publisher.publish(messages)
         except TimeoutError:
+            short_of = self.broker.publisher.blocked_by
+            why = f"it takes nothing now, being {short_of}" if short_of else "the connection is lost, or it is busy"
             raise CommandFailed(
-                f"no confirm from the broker at {self.where} within {time_limit.total_seconds():g} s: "
-                "an alarm on it (memory, disk), or the connection is lost",
+                f"no confirm from the broker at {self.where} within {time_limit.total_seconds():g} s: {why}; "
+                "what was not confirmed may be sent again under the same id",
                 ExitCode.UNREACHABLE,
             ) from None
 
@@ -94,6 +96,10 @@ def not_taken(refused: Refused) -> CommandFailed:
     """The broker refused a message, in words."""
     missing = "no exchange" in refused.reason or "no queue takes it" in refused.reason
     hint = "; declare the topology with `pillarbox setup`" if missing else ""
+    if refused.reason == FULL:
+        return CommandFailed(
+            f"not taken, send it again later: {refused.reason}; does the scheduler run?", ExitCode.FULL
+        )
     return CommandFailed(f"the broker did not take it: {refused.reason}{hint}")
 
 

@@ -15,6 +15,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     NO_ANSWER = 4
+    FULL = 5  # not taken: later it may be
     INTERRUPTED = 130  # Ctrl-C, as shells have it
 
 

@@ -147,7 +147,8 @@ def send(
         mails = _finished(file, content, handling, envelope_headers(mail_from, rcpt_to or []), mail_id)
     refused = with_client(Home(home), lambda client: _publish(client, mails, as_json))
     if refused:
-        raise CommandFailed(f"{counted(refused, 'mail')} not taken, see above", ExitCode.NO)
+        code = ExitCode.FULL if all(each.code is ExitCode.FULL for each in refused) else ExitCode.NO
+        raise CommandFailed(f"{counted(len(refused), 'mail')} not taken, see above", code)
 
 
 def _structured(content: ContentFlags, handling: HandlingFlags, mail_id: str | None) -> Parcel:
@@ -187,10 +188,10 @@ def _stating(user: str | None, parcel: Parcel) -> Parcel:
     return msgspec.structs.replace(parcel, message=msgspec.structs.replace(parcel.message, properties=properties))
 
 
-async def _publish(client: Client, mails: Mails, as_json: bool) -> int:
-    """Publish all and print the ids; returns how many the broker did not take."""
+async def _publish(client: Client, mails: Mails, as_json: bool) -> list[CommandFailed]:
+    """Publish all and print the ids; returns why the broker did not take some."""
     sent: list[Parcel] = []
-    refused: list[tuple[Parcel, str]] = []
+    refused: list[tuple[Parcel, CommandFailed]] = []
     with _progress(mails.count) as progress:
         task = progress.add_task("publishing", total=mails.count)
         for chunk in in_chunks(_stating(client.user, parcel) for parcel in mails.parcels):
@@ -199,25 +200,25 @@ async def _publish(client: Client, mails: Mails, as_json: bool) -> int:
             }
             for parcel in chunk:
                 if entry := answer.get(id(parcel.message)):
-                    refused.append((parcel, str(not_taken(entry))))
+                    refused.append((parcel, not_taken(entry)))
                 else:
                     sent.append(parcel)
                     if not as_json:
                         sys.stdout.write(f"{parcel.id}\n")
             progress.advance(task, len(chunk))
-    for parcel, reason in refused:
-        remark(f"{plain(parcel.source)}: {plain(reason)}")
+    for parcel, failure in refused:
+        remark(f"{plain(parcel.source)}: {plain(str(failure))}")
     if as_json:
         print_json(
             {
                 "broker": client.where,
                 "mails": [{"id": parcel.id, "source": parcel.source} for parcel in sent],
-                "refused": [{"id": parcel.id, "source": parcel.source, "reason": reason} for parcel, reason in refused],
+                "refused": [{"id": parcel.id, "source": parcel.source, "reason": str(why)} for parcel, why in refused],
             }
         )
     elif sent:
         remark(f"{counted(len(sent), 'mail')} safe with the broker at {client.where}")
-    return len(refused)
+    return [failure for _, failure in refused]
 
 
 def in_chunks(parcels: Iterable[Parcel]) -> Iterator[list[Parcel]]:

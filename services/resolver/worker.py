@@ -16,6 +16,7 @@ from shared.outcomes import Parked
 from shared.refusals import UNREADABLE
 from shared.settings_feed import InForce
 from shared.topology import LANES, OUTCOME, RESOLVE, SEND
+from shared.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -36,6 +37,8 @@ class ResolverWorker:
         self._consumer = consumer
         self._now = now
         self._mx_settings: object = None
+        self._full = {lane: Trouble("lane_full", lane=lane) for lane in range(LANES)}
+        self._unreported = Trouble("outcomes_refused")
         self.on_change(now())
 
     def on_change(self, accepted: InForce) -> None:
@@ -79,8 +82,12 @@ class ResolverWorker:
                 message = Message(SEND, str(lane), _encoder.encode(request))
                 sends[id(message)] = request
                 messages.append(message)
-        for refusal in await self._publisher.publish(messages):
+        refused = await self._publisher.publish(messages)
+        for refusal in refused:
             failures += _parked(sends[id(refusal.message)], refusal.reason)
+            self._full[int(refusal.message.key)].seen(refusal.reason, next="its_mail_waits_in_the_store")
+        for key in {message.key for message in messages} - {refusal.message.key for refusal in refused}:
+            self._full[int(key)].over()
         metrics.ROUTED.inc(len(messages))
         metrics.UNROUTABLE.inc(len(failures))
         if failures:
@@ -88,9 +95,10 @@ class ResolverWorker:
 
     async def _report(self, failures: list[RecipientOutcome], revision: int) -> None:
         message = Message(OUTCOME, "", _encoder.encode(OutcomeReport(self._name, revision, tuple(failures))))
-        while await self._publisher.publish([message]):
-            log.error("outcomes_refused", outcomes=len(failures), next="try_again_in_1s")
+        while refused := await self._publisher.publish([message]):
+            self._unreported.seen(refused[0].reason, next="try_again_each_second")
             await asyncio.sleep(1)
+        self._unreported.over()
 
 
 def _parked(request: SendRequest, reason: str) -> list[RecipientOutcome]:

@@ -29,6 +29,7 @@ from shared.contracts import (
     Refusal,
     Release,
     ReleaseAnswer,
+    ReleasedMail,
     RemoveSuppressions,
     Replace,
     ReplaceAnswer,
@@ -160,7 +161,20 @@ class ControlDesk:
         return added
 
     async def _retract(self, command: Retract, now: datetime) -> Answer:
-        done = await self._thread.run(recall.retract, _chosen_by(command), now, self._feed.revision)
+        answer = RetractAnswer(mails=[], counts={})
+        selector, after = _chosen_by(command), 0
+        while True:
+            to_name = recall.ANSWERED - len(answer.mails)
+            done = await self._thread.run(recall.retract, selector, now, self._feed.revision, after, to_name)
+            await self._after_retract(done, now)
+            answer.mails.extend(done.mails)
+            for result, count in done.counts.items():
+                answer.counts[result] = answer.counts.get(result, 0) + count
+            if done.following is None:
+                return answer
+            after = done.following
+
+    async def _after_retract(self, done: recall.Retraction, now: datetime) -> None:
         for mail, _, recipient in done.taken_back:
             log.info("retracted", mail=mail, recipient=recipient)
         self._housekeeper.final(done.mail_numbers)
@@ -168,12 +182,19 @@ class ControlDesk:
             RetractedEvent(mail=mail, batch=batch, time=now, revision=self._feed.revision, recipient=recipient)
             for mail, batch, recipient in done.taken_back
         )
-        return RetractAnswer(mails=done.mails, counts=done.counts)
 
     async def _release(self, command: Release, now: datetime) -> Answer:
-        done = await self._thread.run(recall.release, _chosen_by(command), now, self._feed.revision)
-        self._alarm.set_for(now)
-        return ReleaseAnswer(mails=done.mails, released=done.released)
+        named: list[ReleasedMail] = []
+        selector, after, released = _chosen_by(command), 0, 0
+        while True:
+            to_name = recall.ANSWERED - len(named)
+            done = await self._thread.run(recall.release, selector, now, self._feed.revision, after, to_name)
+            self._alarm.set_for(now)
+            named += done.mails
+            released += done.released
+            if done.following is None:
+                return ReleaseAnswer(mails=named, released=released)
+            after = done.following
 
     async def _replace(self, command: Replace, now: datetime, user: str) -> Answer:
         settings = self._feed.settings

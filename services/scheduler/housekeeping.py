@@ -16,6 +16,7 @@ log = structlog.get_logger()
 
 _SWEEP_EVERY_S = 5.0
 _PURGE_EVERY_S = 60.0
+_BETWEEN_S = 0.1  # transactions that forget
 _PURGE_MOST = 500  # mails in one transaction: others are waiting for the lock
 
 _open = sa.exists().where(recipients.c.mail == contents.c.mail, recipients.c.wake.is_not(None))
@@ -50,9 +51,12 @@ class Housekeeper:
             cutoff, last = datetime.now(UTC) - self._feed.settings.history, 0
             while (following := await self._thread.run(purge, cutoff, last)) is not None:
                 last = following
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(_BETWEEN_S)
             await self._thread.run(forget_sites, datetime.now(UTC))
-            await self._thread.run(forget_suppressions, datetime.now(UTC))
+            more = True
+            while more:
+                more = await self._thread.run(forget_suppressions, datetime.now(UTC))
+                await asyncio.sleep(_BETWEEN_S)
             await asyncio.sleep(_PURGE_EVERY_S)
 
 

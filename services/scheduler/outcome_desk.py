@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 _MOST = 200  # messages in one transaction
 ENOUGH_FAILURES = 300  # in one transaction: 0.1 s, during which no mail is admitted
+ENOUGH = 5000  # outcomes in one transaction, whatever they are
 # Claims that have lapsed while outcomes wait are looked at again after so long: their own may be among these.
 _CATCH_UP = timedelta(seconds=2)
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
@@ -144,13 +145,14 @@ class OutcomeDesk:
 def portions(reports: Sequence[OutcomeReport]) -> Iterator[list[OutcomeReport]]:
     """Reports in parts that leave each transaction short: every recipient that fails may cost a mail to its sender."""
     portion: list[OutcomeReport] = []
-    failures = 0
+    failures = count = 0
     for report in reports:
         portion.append(report)
+        count += len(report.outcomes)
         failures += sum(not isinstance(each.outcome, Delivered) for each in report.outcomes)
-        if failures >= ENOUGH_FAILURES:
+        if failures >= ENOUGH_FAILURES or count >= ENOUGH:
             yield portion
-            portion, failures = [], 0
+            portion, failures, count = [], 0, 0
     if portion:
         yield portion
 

@@ -26,23 +26,28 @@ from shared.contracts import (
 )
 from shared.mail_store import RETRACTABLE, State, chunks, contents, history, mails, recipients
 
-_ANSWERED = 1000  # mails named in one answer; the counts are of all
+ANSWERED = 1000  # mails named in one answer; the counts are of all
+# In one transaction: others are waiting for the lock, and a batch may have a million mails.
+_MOST_MAILS = 250
+_MOST_RECIPIENTS = 2500
 
 
 class Retraction(msgspec.Struct, frozen=True):
-    """What a retract did."""
+    """What a retract did with one page of mails."""
 
-    mails: list[RetractedMail]  # the first thousand
+    mails: list[RetractedMail]  # as many as were to be named
     counts: dict[str, int]  # mails per result
     taken_back: list[tuple[str, str, str]]  # mail id, batch, recipient: newly retracted
     mail_numbers: list[int]
+    following: int | None = None  # where the next page begins
 
 
 class Rescheduling(msgspec.Struct, frozen=True):
-    """What a release did."""
+    """What a release did with one page of mails."""
 
-    mails: list[ReleasedMail]  # the first thousand
+    mails: list[ReleasedMail]  # as many as were to be named
     released: int
+    following: int | None = None  # where the next page begins
 
 
 class Replacement(msgspec.Struct, frozen=True):
@@ -69,13 +74,23 @@ def chosen(selector: Selector) -> Any:
     return sa.and_(sa.true(), *conditions)
 
 
-def retract(connection: sa.Connection, selector: Selector, now: datetime, revision: int) -> Retraction:
-    """Take back what has not been claimed, and say of each mail what became of it."""
-    rows = _rows(connection, selector)
+def retract(
+    connection: sa.Connection,
+    selector: Selector,
+    now: datetime,
+    revision: int,
+    after: int = 0,
+    name: int = ANSWERED,
+) -> Retraction:
+    """Take back what has not been claimed, and say of each mail what became of it, by name of so many.
+
+    A page of mails: the rest follow `after` what it says.
+    """
+    rows, following = _page(connection, selector, after)
     if not rows and selector.id:
         if _remember(connection, selector, now, revision):
             return _unknown(selector)
-        rows = _rows(connection, selector)  # it has arrived meanwhile, at another scheduler
+        rows, following = _page(connection, selector, after)  # it has arrived meanwhile, at another scheduler
         if not rows:
             return _unknown(selector)
     taken = _take_back(connection, [row for row in rows if row.state in RETRACTABLE], now, revision)
@@ -87,19 +102,27 @@ def retract(connection: sa.Connection, selector: Selector, now: datetime, revisi
     counts: dict[str, int] = {}
     for result in results.values():
         counts[result] = counts.get(result, 0) + 1
-    named = list(by_mail)[:_ANSWERED]
+    named = list(by_mail)[:name]
     now_there = recipient_states(connection, named, [row.no for mail in named for row in by_mail[mail]])
     return Retraction(
         [_retracted_mail(by_mail[mail][0].id, results[mail], now_there[mail]) for mail in named],
         counts,
         [(row.id, row.batch, row.address) for row in taken],
         list({row.mail for row in taken}),
+        following,
     )
 
 
-def release(connection: sa.Connection, selector: Selector, now: datetime, revision: int) -> Rescheduling:
-    """Make held and deferred recipients due now."""
-    rows = _rows(connection, selector)
+def release(
+    connection: sa.Connection,
+    selector: Selector,
+    now: datetime,
+    revision: int,
+    after: int = 0,
+    name: int = ANSWERED,
+) -> Rescheduling:
+    """Make held and deferred recipients due now: a page of mails, as `retract` does."""
+    rows, following = _page(connection, selector, after)
     waiting = [row for row in rows if row.state in (State.HELD, State.DEFERRED)]
     for part in chunks([row.no for row in waiting]):
         connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
@@ -109,10 +132,10 @@ def release(connection: sa.Connection, selector: Selector, now: datetime, revisi
     for row in waiting:
         counts[row.mail] += 1
     names = {row.mail: row.id for row in rows}
-    answered = [_released_mail(names[mail], count) for mail, count in list(counts.items())[:_ANSWERED]]
+    answered = [_released_mail(names[mail], count) for mail, count in list(counts.items())[:name]]
     if not rows and selector.id:
         answered = [ReleasedMail(id=selector.id, released=0, detail="no such mail")]
-    return Rescheduling(answered, len(waiting))
+    return Rescheduling(answered, len(waiting), following)
 
 
 def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
@@ -120,7 +143,7 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
 
     The recipients are new rows, so work messages of the former ones find nothing to claim.
     """
-    rows = _rows(connection, Selector(id=mail))
+    rows = _rows(connection, mails.c.id == mail)
     if not rows:
         return Replacement(ReplaceResult.UNKNOWN, "no such mail")
     if any(row.state == State.CLAIMED for row in rows):
@@ -151,7 +174,31 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
+def _page(connection: sa.Connection, selector: Selector, after: int) -> tuple[Sequence[Any], int | None]:
+    """Rows of the next mails with all their recipients that are meant, and where those that follow begin."""
+    if selector.recipient:  # one row of each mail: by its number, which the index of addresses has
+        rows = _rows(connection, sa.and_(chosen(selector), recipients.c.no > after), _MOST_MAILS)
+        return rows, rows[-1].no if len(rows) == _MOST_MAILS else None
+    numbers, following = _next_mails(connection, selector, after)
+    return _rows(connection, recipients.c.mail.in_(numbers)), following
+
+
+def _next_mails(connection: sa.Connection, selector: Selector, after: int) -> tuple[list[int], int | None]:
+    query = sa.select(mails.c.no).where(chosen(selector), mails.c.no > after).order_by(mails.c.no).limit(_MOST_MAILS)
+    found = connection.execute(query).scalars().all()
+    counted = sa.select(recipients.c.mail, sa.func.count()).where(recipients.c.mail.in_(found))
+    counts: dict[int, int] = dict(connection.execute(counted.group_by(recipients.c.mail)).all())
+    numbers: list[int] = []
+    count = 0
+    for number in found:
+        count += counts.get(number, 0)
+        if numbers and count > _MOST_RECIPIENTS:
+            return numbers, numbers[-1]
+        numbers.append(number)
+    return numbers, numbers[-1] if len(found) == _MOST_MAILS else None
+
+
+def _rows(connection: sa.Connection, condition: Any, most: int | None = None) -> Sequence[Any]:
     return connection.execute(
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
@@ -159,8 +206,9 @@ def _rows(connection: sa.Connection, selector: Selector) -> Sequence[Any]:
             mails.c.submitted_by,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
-        .where(chosen(selector))
+        .where(condition)
         .order_by(recipients.c.no)
+        .limit(most)
         .with_for_update(of=recipients)
     ).all()  # fmt: skip
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import structlog
 
 from services.scheduler import store
 from services.scheduler.alarm import Alarm
@@ -18,15 +17,16 @@ from shared.broker import Message, Publisher
 from shared.contracts import Released, RouteRequests
 from shared.mail_store import StoreThread
 from shared.topology import RESOLVE
+from shared.trouble import Trouble
 from shared.worker import finish
-
-log = structlog.get_logger()
 
 _MOST = 1000  # recipients taken in one transaction
 _PER_MESSAGE = 50  # requests in one message: the broker's cost is per message, and resolvers share the work
+_RECIPIENTS = 2000  # in one message, but for one mail that has more: a resolver has forty of them in hand
 # Another scheduler's mails are not announced to this one, so it looks by itself now and then.
 _LOOK_AT_LEAST_EVERY = timedelta(seconds=5)
 _WHEN_REFUSED = timedelta(seconds=2)
+_PAUSE_S = 1.0
 # `released` only lengthens a lease of thirty seconds, so it can wait for company.
 _MARK_EVERY_S = 0.5
 
@@ -44,12 +44,13 @@ class Releaser:
         self._announcer = announcer
         self._desk = desk
         self._confirmed: list[int] = []
+        self._refused = Trouble("release_refused")
         self._alarm = alarm
         self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     async def send(self, leaving: Sequence[Leaving]) -> None:
         """Publish what is `releasing`; what the broker refuses is put back."""
-        parts = [leaving[start : start + _PER_MESSAGE] for start in range(0, len(leaving), _PER_MESSAGE)]
+        parts = list(parts_of(leaving))
         messages = [_message(part) for part in parts]
         refused = {id(refusal.message): refusal.reason for refusal in await self._publisher.publish(messages)}
         for message, part in zip(messages, parts, strict=True):
@@ -57,6 +58,7 @@ class Releaser:
             if id(message) in refused:
                 await self._put_back(numbers, refused[id(message)])
             else:
+                self._refused.over()
                 self._confirmed += numbers
                 metrics.RELEASED.inc(len(numbers))
         if self._announcer.wanted("released"):
@@ -66,7 +68,10 @@ class Releaser:
         """Release what is due, for ever."""
         while True:
             self._alarm.clear()
-            if await finish(self._release_some()) < _MOST:
+            count = await finish(self._release_some())
+            if self._refused.lasts:
+                await asyncio.sleep(_PAUSE_S)  # the resolvers are behind: to take more rows would only put them back
+            elif count < _MOST:
                 await self._sleep()
 
     async def _release_some(self) -> int:
@@ -90,8 +95,23 @@ class Releaser:
 
     async def _put_back(self, numbers: list[int], reason: str) -> None:
         wake = datetime.now(UTC) + _WHEN_REFUSED * self._chance.uniform(0.5, 1.5)
-        log.warning("release_refused", recipients=len(numbers), reason=reason, next=f"again_at_{wake.isoformat()}")
+        self._refused.seen(reason, next="wait_in_the_store_and_try_again")
         await self._thread.run(store.put_back, numbers, wake)
+
+
+def parts_of(leaving: Sequence[Leaving]) -> Iterator[list[Leaving]]:
+    """What goes into one message each."""
+    part: list[Leaving] = []
+    recipients = 0
+    for each in leaving:
+        count = len(each.request.envelope.recipients)
+        if part and (len(part) == _PER_MESSAGE or recipients + count > _RECIPIENTS):
+            yield part
+            part, recipients = [], 0
+        part.append(each)
+        recipients += count
+    if part:
+        yield part
 
 
 def _message(part: Sequence[Leaving]) -> Message:

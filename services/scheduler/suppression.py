@@ -35,6 +35,7 @@ from shared.smtp_reply import Reply, own_verdict
 
 _CODE, _ENHANCED = 550, "5.7.1"  # RFC 3463 section 3.8: delivery not authorized
 _AT_ONCE = 500  # addresses in one question
+_FORGOTTEN = 500  # addresses in one transaction: others are waiting for the lock
 _SHOWN = 500  # characters of a server's reply that a verdict repeats
 
 
@@ -248,6 +249,10 @@ def _line(row: Any) -> SuppressionLine:
     )
 
 
-def forget_suppressions(connection: sa.Connection, now: datetime) -> None:
-    """Delete what has been on the list long enough."""
-    connection.execute(sa.delete(suppressions).where(suppressions.c.until <= now))
+def forget_suppressions(connection: sa.Connection, now: datetime) -> bool:
+    """Delete what has been on the list long enough, some of it: whether there may be more."""
+    old = sa.select(suppressions.c.address).where(suppressions.c.until <= now).limit(_FORGOTTEN)
+    found = connection.execute(old).scalars().all()
+    if found:
+        connection.execute(sa.delete(suppressions).where(suppressions.c.address.in_(found)))
+    return len(found) == _FORGOTTEN

@@ -13,6 +13,7 @@ from services.sender.work import Work
 from shared.broker import Message, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome
 from shared.topology import OUTCOME
+from shared.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -20,6 +21,8 @@ _GATHER_S = 0.002  # the broker's cost is per message: outcomes that come togeth
 _PER_MESSAGE = 200
 # Longer, and whoever stops us takes to `kill -9`.
 _FLUSHED_WITHIN_S = 10.0
+
+_TRY_AGAIN = tenacity.wait_exponential(multiplier=0.1, max=5)
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -77,11 +80,17 @@ class Reporter:
         await publish_outcomes(self._publisher, reports)
 
 
-@tenacity.retry(
-    wait=tenacity.wait_exponential(multiplier=0.1, max=5),
-    retry=tenacity.retry_if_result(bool),
-    before_sleep=lambda _: log.error("outcomes_refused", next="try_again; no lane moves meanwhile"),
-)
-async def publish_outcomes(publisher: Publisher, reports: Sequence[OutcomeReport]) -> bool:
-    """Publish reports and wait until the broker has them; returns whether some are still refused, so never yes."""
-    return bool(await publisher.publish([Message(OUTCOME, "", _encoder.encode(report)) for report in reports]))
+async def publish_outcomes(publisher: Publisher, reports: Sequence[OutcomeReport]) -> None:
+    """Publish reports and wait until the broker has them; refused ones are published until they are not."""
+    messages = [Message(OUTCOME, "", _encoder.encode(report)) for report in reports]
+    refused = await publisher.publish(messages)
+    if not refused:
+        return
+    trouble = Trouble("outcomes_refused")
+
+    async def again() -> bool:
+        trouble.seen(refused[0].reason, next="try_again; no lane moves meanwhile")
+        return bool(await publisher.publish(messages))
+
+    await tenacity.AsyncRetrying(wait=_TRY_AGAIN, retry=tenacity.retry_if_result(bool))(again)
+    trouble.over()

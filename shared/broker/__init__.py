@@ -12,11 +12,12 @@ from shared.broker.declaring import Declaration, binding, exchange, queue
 from shared.broker.errors import BrokerRefused, BrokerUnreachable
 from shared.broker.messages import UNREADABLE_PROPERTIES, Delivery, Message, Properties, Refused, fits_in_headers
 from shared.broker.peek import Peek
-from shared.broker.publisher import CONFIRM_WINDOW, Publisher
+from shared.broker.publisher import CONFIRM_WINDOW, FULL, Publisher
 from shared.broker.wary import SUSPECT_AFTER
 
 __all__ = [
     "CONFIRM_WINDOW",
+    "FULL",
     "REPLY_TO",
     "SUSPECT_AFTER",
     "UNREADABLE_PROPERTIES",

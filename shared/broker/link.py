@@ -41,6 +41,7 @@ class Link:
         self._keeper: asyncio.Task[None] | None = None
         self.unblocked = asyncio.Event()
         self.unblocked.set()
+        self.blocked_by = ""  # what the broker is short of, while it is
 
     async def start(self) -> None:
         self._adopt(await self._open_with_patience())
@@ -128,6 +129,7 @@ class Link:
     def _adopt(self, connection: AsyncioConnection) -> None:
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self.blocked_by = ""
         self.unblocked.set()
         self._lost.clear()
         self._connection = connection
@@ -143,11 +145,13 @@ class Link:
             self._lost.set()
 
     def _on_blocked(self, _connection: AsyncioConnection, frame: Any) -> None:
-        log.error("broker_blocked", reason=str(frame.method.reason), next="wait_for_the_alarm_to_clear")
+        self.blocked_by = str(frame.method.reason)
+        log.error("broker_blocked", reason=self.blocked_by, next="wait_for_the_alarm_to_clear")
         self.unblocked.clear()
 
     def _on_unblocked(self, _connection: AsyncioConnection, _frame: Any) -> None:
         log.info("broker_unblocked")
+        self.blocked_by = ""
         self.unblocked.set()
 
 

@@ -15,6 +15,8 @@ from shared.broker.messages import NOT_ENCODABLE, Message, Refused, fits_in_head
 
 # In flight between publish and confirm. The prototype gained up to about a thousand and nothing beyond.
 CONFIRM_WINDOW = 1000
+# A refused confirm says no more than that.
+FULL = "the queue is full or the broker could not store it"
 # The broker closes the channel with these when a message itself is at fault; repeating it would go on for ever.
 _OUR_FAULT = {403, 404, 406}
 
@@ -62,6 +64,11 @@ class Publisher(ChannelKeeper):
             self._put(message, batch)
         await batch.done
         return batch.refused
+
+    @property
+    def blocked_by(self) -> str:
+        """What the broker says it is short of, so that it takes nothing now; "" while it does."""
+        return self._link.blocked_by
 
     @property
     def _blocked(self) -> bool:
@@ -118,7 +125,7 @@ class Publisher(ChannelKeeper):
         if returned is not None:
             batch.settle(Refused(message, returned))
         elif nacked:
-            batch.settle(Refused(message, "the queue is full or the broker could not store it"))
+            batch.settle(Refused(message, FULL))
         else:
             batch.settle()
 

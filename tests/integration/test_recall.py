@@ -159,10 +159,30 @@ def test_a_batch_is_counted_by_result(store):
     assert len(done.mail_numbers) == 3
 
 
-def test_of_a_large_batch_the_first_thousand_are_named_and_all_are_counted(store):
-    store.admit(*(a_draft(f"order-{n}", batch="march") for n in range(1200)))
-    done = retract(store, batch="march")
-    assert (len(done.mails), done.counts, len(done.taken_back)) == (1000, {"retracted": 1200}, 1200)
+@pytest.mark.parametrize("selector", [{"batch": "march"}, {"recipient": "ann@y.example"}])
+@pytest.mark.parametrize("do", [recall.retract, recall.release])
+def test_many_mails_are_done_page_by_page_each_once_and_the_first_are_named(store, do, selector):
+    drafts = [a_draft(f"order-{n}", *ADDRESSES[: n % 2 + 1], batch="march") for n in range(600)]
+    store.admit(*drafts)
+    store.admit(a_draft("other", "dan@y.example"))
+    after, pages, named = 0, [], []
+    while after is not None:
+        done = store.run(do, Retract(**selector), NOW + SOON, 7, after, 400 - len(named))
+        pages.append(len(done.taken_back) if do is recall.retract else done.released)
+        named += [mail.id for mail in done.mails]
+        after = done.following
+    assert len(pages) == 3
+    assert sum(pages) == (900 if "batch" in selector else 600)
+    assert named == [draft.id for draft in drafts[:400]]
+    assert store.states("other") == [State.HELD]
+
+
+def test_mails_with_many_recipients_are_fewer_a_page(store):
+    crowd = [f"r{n}@y.example" for n in range(2000)]
+    store.admit(*(a_draft(f"order-{n}", *crowd, batch="march") for n in range(2)))
+    first = retract(store, batch="march")
+    assert len(first.taken_back) == 2000
+    assert len(store.run(recall.retract, Retract(batch="march"), NOW, 7, first.following).taken_back) == 2000
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -205,8 +225,11 @@ def test_a_release_of_nothing_is_answered(store):
 
 def test_a_release_of_thousands_is_quick(store):
     store.admit(*(a_draft(f"order-{n}", batch="march") for n in range(4000)))
-    done = release(store, batch="march")
-    assert (done.released, len(done.mails)) == (4000, 1000)
+    released, after = 0, 0
+    while after is not None:
+        done = store.run(recall.release, Release(batch="march"), NOW + SOON, 7, after)
+        released, after = released + done.released, done.following
+    assert released == 4000
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -141,8 +141,17 @@ def test_an_entry_is_forgotten_when_its_time_is_over(store):
     put(store, "ann@y.example")
     put(store, "bob@y.example", until=NOW)
     put(store, "cyd@y.example", until=NOW + DAY)
-    store.run(forget_suppressions, NOW)
+    assert not store.run(forget_suppressions, NOW)
     assert [entry.address for entry in listed(store)] == ["ann@y.example", "cyd@y.example"]
+
+
+def test_many_entries_are_forgotten_some_at_a_time(store):
+    for number in range(501):
+        put(store, f"r{number}@y.example", until=NOW)
+    assert store.run(forget_suppressions, NOW)
+    assert store.count(suppressions) == 1
+    assert not store.run(forget_suppressions, NOW)
+    assert store.count(suppressions) == 0
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -101,6 +101,22 @@ def alarm(node: PrivateNode, resource: str = "memory") -> Iterator[None]:
         evaluate(node, f"rabbit_alarm:clear_alarm({alarm})")
 
 
+@contextmanager
+def queues_limited(node: PrivateNode, url: str, pattern: str, most: int) -> Iterator[None]:
+    """Queues whose names match hold so many messages at most, as an operator's policy would have it."""
+    vhost = url.rpartition("/")[2]
+    name = f"limit{next(_numbers)}"
+    definition = f'[{{<<"max-length">>, {most}}}]'
+    evaluate(
+        node,
+        f'rabbit_policy:set(<<"{vhost}">>, <<"{name}">>, <<"{pattern}">>, {definition}, 0, <<"queues">>, <<"{USER}">>)',
+    )
+    try:
+        yield
+    finally:
+        evaluate(node, f'rabbit_policy:delete(<<"{vhost}">>, <<"{name}">>, <<"{USER}">>)')
+
+
 def evaluate(node: PrivateNode, expression: str) -> str:
     """Evaluate an Erlang expression in the node; the result in Erlang's notation. Raises RuntimeError."""
     call = [_erl_call(), "-n", node.name, "-c", node.identity.cookie, "-e"]
