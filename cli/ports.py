@@ -5,12 +5,11 @@ import functools
 import os
 import random
 import socket
-import tempfile
-from pathlib import Path
 
 # Below the range from which Linux takes the local ports of outgoing connections (32768 to 60999): a server that is
 # down for a moment finds its port free when it comes back.
 _RANGE = range(20000, 32000)
+_CLAIMS = "/tmp/pillarbox-ports"  # noqa: S108 - not in $TMPDIR: one file for all; it is not followed if it is a link
 
 
 def free_ports(count: int) -> list[int]:
@@ -47,8 +46,7 @@ class _Claims:
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
-        file = Path(tempfile.gettempdir()) / f"pillarbox-ports-{os.getuid()}"
-        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._file = os.open(f"{_CLAIMS}-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def take(self, port: int) -> bool:
         """Claim a port; False when it is taken, by this process too."""
