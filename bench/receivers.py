@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Sequence, Set
+from typing import Any, Self
 
 _END = b"\r\n.\r\n"
 _GROUP = b"DATA\r\n"
@@ -37,9 +37,7 @@ class Receivers:
         for one in self._sockets:
             self._loop.run_until_complete(asyncio.start_server(self._serve, sock=one, limit=_READ))
         self._loop.run_forever()
-        for task in (serving := asyncio.all_tasks(self._loop)):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*serving, return_exceptions=True))
+        self._loop.run_until_complete(_cancelled(asyncio.all_tasks(self._loop)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -59,6 +57,12 @@ class Receivers:
                 await asyncio.sleep(self._pause_s)
         await _throw_away(reader)
         self.mails += 1
+
+
+async def _cancelled(tasks: Set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _throw_away(reader: asyncio.StreamReader) -> None:

@@ -1,6 +1,7 @@
 """How every worker starts, runs and stops."""
 
 import asyncio
+import ctypes
 import resource
 import signal
 import sys
@@ -24,6 +25,9 @@ T = TypeVar("T")
 # A stop waits so long for a step that is under way. Longer only where the broker or the store does not answer.
 _FINISH_WITHIN_S = 5.0
 
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE = 1024 * 1024  # octets
+
 Serve = Callable[[Environment, Broker, asyncio.Event], Awaitable[None]]
 
 
@@ -38,7 +42,19 @@ def run(role: str, serve: Serve) -> None:
     except InvalidEnvironment as error:
         sys.exit(f"pillarbox {role}: {error}")
     start_log(environment.worker, environment.log_level)
+    _return_large_memory()
     uvloop.run(_run(environment, serve))
+
+
+def _return_large_memory() -> None:
+    """Let the memory of large mails go back to the system as soon as it is free.
+
+    Once glibc has seen a piece of up to 32 MiB freed, it takes the next ones from its heap, which keeps what was once
+    in use: mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def _run(environment: Environment, serve: Serve) -> None:
