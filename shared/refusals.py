@@ -12,9 +12,17 @@ class Invalid(ValueError):
     """Input that is refused: the field (dotted, "" for the whole), and the reason in words."""
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" if field else reason)
-        self.field = field
-        self.reason = reason
+        self.field = _cut(field, _LONGEST_FIELD)
+        self.reason = _cut(reason, _LONGEST_REASON)
+        super().__init__(f"{self.field}: {self.reason}" if field else self.reason)
+
+
+# Characters: refusals are logged, published and kept, and what they name may be megabytes.
+_LONGEST_FIELD, _LONGEST_REASON = 300, 1000
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def split_key(key: str) -> list[str]:
@@ -25,11 +33,18 @@ def split_key(key: str) -> list[str]:
     return parts
 
 
+UNREAD = object()  # stands for a document that is too large to be shown
+_MOST_PLAIN = 1024 * 1024  # octets
+
+
 def read_plain(decode: Callable[[bytes], Any], body: bytes, kind: str) -> Any:
     """Decode without a type. Raises Invalid where the body is not even `kind`.
 
-    A decoder with a type stops at the first wrong field: what follows that may be anything.
+    A decoder with a type stops at the first wrong field: what follows that may be anything. UNREAD for a large body:
+    each octet may become an object of sixty-four.
     """
+    if len(body) > _MOST_PLAIN:
+        return UNREAD
     try:
         return decode(body)
     except UNREADABLE as error:
@@ -61,8 +76,9 @@ def explain(
         return Invalid(f"{field}.{name}".lstrip("."), _unknown_field(name, field, root))
     if missing := _MISSING.match(reason):
         return Invalid(f"{field}.{missing.group(1)}".lstrip("."), "is missing")
-    got = _look_up(document, field)
-    return Invalid(field, f"got {_shown(got)}; {_what_it_takes(reason)}")
+    if document is UNREAD:
+        return Invalid(field, _what_it_takes(reason))
+    return Invalid(field, f"got {_shown(_look_up(document, field))}; {_what_it_takes(reason)}")
 
 
 _SHOWN = 80  # characters of a refused value

@@ -31,6 +31,10 @@ _DNS_SERVER = rf"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|[0-9A-Fa-f:]+)(#[0-9]{{1,5}})?{_END
 
 _SELECTOR = rf"^{_LABELS}{_END}"  # RFC 6376 section 3.1
 
+_MOST_OCTETS = 4 * 1024 * 1024  # of a document: every worker reads it; forty thousand routes
+_MOST_NAME = 253  # characters of a domain's name
+NO_TOML = (ValueError, RecursionError)  # tomllib's own is a ValueError; a number of 5,000 digits has Python's
+
 _LANES = 4  # shared.topology.LANES, which a test holds equal: a sender opens one connection per site and lane
 
 HostName = Annotated[str, Meta(pattern=_HOST, max_length=255)]
@@ -372,6 +376,8 @@ class SettingsDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def parse_document(body: bytes) -> SettingsDocument:
     """Decode a settings message. Raises Invalid."""
+    if len(body) > _MOST_OCTETS:
+        raise Invalid("", f"has {len(body)} octets; takes at most {_MOST_OCTETS}")
     try:
         document = msgspec.json.decode(body, type=SettingsDocument)
     except msgspec.ValidationError as error:
@@ -400,7 +406,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Read the document as people write it. Raises Invalid with line and column."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except NO_TOML as error:
         raise Invalid("", f"not a TOML document: {error}") from error
 
 
@@ -467,7 +473,7 @@ def _holds(own: SiteLimit, now: datetime) -> bool:
 def _value_of(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except NO_TOML:
         return text
 
 
@@ -515,13 +521,13 @@ def _check_across_fields(settings: Settings) -> None:
             raise Invalid(f"timeouts.{name}", "takes a duration of more than 0")
     for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
         for name in names:
-            if not re.fullmatch(_HOST, name) or name != name.lower():
+            if len(name) > _MOST_NAME or not re.fullmatch(_HOST, name) or name != name.lower():
                 raise Invalid(f'{group}."{name}"', "takes a domain name, in lower case, letters of ASCII")
 
 
 def _check_dkim(domains: dict[str, tuple[DkimKey, ...]]) -> None:
     for domain, keys in domains.items():
-        if not re.fullmatch(_LABELS, domain) or domain != domain.lower():
+        if len(domain) > _MOST_NAME or not re.fullmatch(_LABELS, domain) or domain != domain.lower():
             raise Invalid(f'dkim."{domain}"', "takes a domain name, in lower case, letters of ASCII")
         selectors: set[str] = set()
         for index, key in enumerate(keys):

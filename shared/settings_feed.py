@@ -134,20 +134,27 @@ class SettingsFeed:
                 )
             settings = parse_settings(document.settings)
         except Invalid as refused:
-            log.warning(
-                "settings_rejected",
-                revision=delivery.offset,
-                field=refused.field,
-                reason=refused.reason,
-                next="the_former_stay_in_force",
-            )
-            if delivery.offset > self._catching_up_to:  # the others were told when they came
-                self._on_reject(Rejection(delivery.offset, refused.field, refused.reason, author))
+            self._refuse(delivery.offset, refused, author)
+        except Exception as error:
+            # What nobody planned for would take every worker down, now and at each start.
+            log.exception("settings_not_judged", revision=delivery.offset, next="rejected")
+            self._refuse(delivery.offset, Invalid("", f"could not be judged: {type(error).__name__}"), author)
         else:
             self._candidate = InForce(settings, delivery.offset, document, datetime.now(UTC))
         if self._candidate is not None and delivery.offset >= self._catching_up_to:
             self._put_in_force(self._candidate)
             self._candidate = None
+
+    def _refuse(self, offset: int, refused: Invalid, author: str) -> None:
+        log.warning(
+            "settings_rejected",
+            revision=offset,
+            field=refused.field,
+            reason=refused.reason,
+            next="the_former_stay_in_force",
+        )
+        if offset > self._catching_up_to:  # the others were told when they came
+            self._on_reject(Rejection(offset, refused.field, refused.reason, author))
 
     def _put_in_force(self, accepted: InForce) -> None:
         self._in_force = accepted

@@ -45,9 +45,11 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
 
     async def after_settings() -> None:
         await feed.first()
+        submissions = broker.consume_warily(SUBMIT, _PREFETCH, most_octets=_MOST_OCTETS)
         await run_until(
             stop,
-            intake.loop(broker.consume_warily(SUBMIT, _PREFETCH, most_octets=_MOST_OCTETS)),
+            intake.loop(submissions),
+            intake.heavy_loop(submissions),
             outcomes.loop(broker.consume_warily(OUTCOME, _PREFETCH, most_octets=_MOST_OCTETS)),
             control.loop(broker.consume_warily(CONTROL, 10, most_octets=_MOST_OCTETS)),
             releaser.release_loop(),

@@ -12,14 +12,15 @@ import msgspec
 from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
+from services.scheduler.limits import check_recipients
+from services.scheduler.reading import check_contents, check_octets, decode_duration, parse_submission, too_large
 from shared.addresses import refuse_control_characters
 from shared.broker import Properties
 from shared.contracts import MAX_MAIL_ID, Notify, Ret, Submission
 from shared.durations import Duration
-from shared.refusals import UNREADABLE, Invalid, explain, read_plain
+from shared.refusals import Invalid, explain
 from shared.settings import Settings
 
-_MAX_RECIPIENTS = 10_000  # of one mail: a row and an outcome each; larger lists are mails of their own
 # A submission may have waited in the queue while the scheduler was away; an older `send_at` is a mistake.
 _LATE = timedelta(hours=1)
 _FAR = timedelta(days=3650)
@@ -44,11 +45,12 @@ class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
 def admit(body: bytes, properties: Properties, settings: Settings, revision: int, now: datetime) -> Draft:
     """Judge and compose one submission. Raises Invalid, which names the field and says what it takes."""
     mail = mail_id(properties)
+    check_octets(body, settings.sending.max_size)
     match (properties.content_type or "application/json").partition(";")[0].strip().lower():
         case "application/json" | "application/msgpack" as kind:
             submission = parse_submission(body, kind)
             wishes = wishes_of(submission)
-            composed = compose(submission, mail, settings.identity, now)
+            composed = compose_within(submission, mail, settings, now)
         case "message/rfc822":
             wishes = _header_wishes(properties.headers)
             composed = take_finished(body, properties.headers, mail, settings.identity, now)
@@ -60,17 +62,22 @@ def admit(body: bytes, properties: Properties, settings: Settings, revision: int
     return draft(mail, composed, wishes, settings, revision, now, properties.user_id or "")
 
 
+def compose_within(submission: Submission, mail: str, settings: Settings, now: datetime) -> Composed:
+    """Compose what the settings take. Raises Invalid."""
+    check_contents(submission, settings.sending.max_size)
+    return compose(submission, mail, settings.identity, now)
+
+
 def draft(
     mail: str, composed: Composed, wishes: Wishes, settings: Settings, revision: int, now: datetime, submitted_by: str
 ) -> Draft:
     """Count the times of a composed mail and check what concerns all kinds. Raises Invalid."""
     if not composed.recipients:
         raise Invalid("to", "no recipient; takes at least one address in to, cc or bcc")
-    if len(composed.recipients) > _MAX_RECIPIENTS:
-        raise Invalid("to", f"{len(composed.recipients)} recipients; takes at most {_MAX_RECIPIENTS} in one mail")
+    check_recipients(len(composed.recipients))
     size, most = len(composed.content), settings.sending.max_size
     if size > most:
-        raise Invalid("content", f"the mail has {size} octets; takes at most {most} (sending.max_size)")
+        raise too_large(size, most)
     due, held_by = _due(wishes, settings, now)
     give_up_s = settings.retry.give_up.total_seconds() if wishes.give_up_s is None else wishes.give_up_s
     return Draft(
@@ -120,19 +127,6 @@ def new_mail_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def parse_submission(body: bytes, kind: str) -> Submission:
-    """Decode a structured submission. Raises Invalid."""
-    codec: Any = msgspec.json if kind == "application/json" else msgspec.msgpack
-    language = kind.removeprefix("application/").upper()
-    try:
-        decoded: Submission = codec.decode(body, type=Submission, dec_hook=_decode_duration)
-    except msgspec.ValidationError as error:
-        raise explain(error, read_plain(codec.decode, body, language), Submission, _decode_duration) from error
-    except UNREADABLE as error:
-        raise Invalid("", f"not {language}: {error}") from error
-    return decoded
-
-
 def wishes_of(submission: Submission) -> Wishes:
     """What a structured submission says about its handling."""
     return Wishes(
@@ -152,9 +146,9 @@ def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
     if isinstance(said.get("notify"), str) and said["notify"] != "never":
         said["notify"] = [word.strip() for word in said["notify"].split(",")]
     try:
-        wishes = msgspec.convert(said, _WishHeaders, dec_hook=_decode_duration)
+        wishes = msgspec.convert(said, _WishHeaders, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
-        raise explain(error, said, _WishHeaders, _decode_duration) from error
+        raise explain(error, said, _WishHeaders, decode_duration) from error
     if wishes.priority not in ("normal", "urgent"):
         raise Invalid("priority", f'got {wishes.priority[:80]!r}; takes "normal" or "urgent"')
     if len(wishes.batch) > MAX_MAIL_ID:
@@ -203,9 +197,3 @@ def _checked_send_at(send_at: datetime, now: datetime) -> datetime:
 
 def _example(now: datetime) -> str:
     return (now + timedelta(hours=1)).replace(microsecond=0).isoformat()
-
-
-def _decode_duration(kind: type, value: object) -> object:
-    if kind is Duration:
-        return Duration.parse(value)
-    raise NotImplementedError(kind)

@@ -7,10 +7,10 @@ import msgspec
 import structlog
 
 from services.scheduler import inquiry, recall, sites, suppression
-from services.scheduler.admission import check_batch, check_id, draft, wishes_of
+from services.scheduler.admission import check_batch, check_id, compose_within, draft, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
-from services.scheduler.compose import compose
+from services.scheduler.commands import in_submission, parse_command
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.release import Releaser
@@ -48,9 +48,8 @@ from shared.contracts import (
     StatsAnswer,
     SuppressionsAdded,
 )
-from shared.durations import Duration
 from shared.mail_store import StoreThread
-from shared.refusals import UNREADABLE, Invalid, explain, read_plain
+from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
 from shared.topology import QUEUES
 from shared.worker import finish
@@ -98,7 +97,7 @@ class ControlDesk:
 
     async def _answer(self, delivery: Delivery) -> Answer:
         try:
-            command = parse_command(delivery.body)
+            command = parse_command(delivery.body, self._feed.settings.sending.max_size)
             metrics.COMMANDS.labels(type(command).__name__.lower()).inc()
             return await self._carry_out(command, delivery.properties.user_id or "")
         except Invalid as refused:
@@ -200,10 +199,10 @@ class ControlDesk:
         settings = self._feed.settings
         mail = check_id(command.id, "id")
         try:
-            composed = compose(command.submission, mail, settings.identity, now)
+            composed = compose_within(command.submission, mail, settings, now)
             new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, user)
         except Invalid as refused:
-            raise Invalid(f"submission.{refused.field}".rstrip("."), refused.reason) from refused
+            raise in_submission(refused) from refused
         done = await self._thread.run(recall.replace, mail, new)
         if done.result is ReplaceResult.REPLACED:
             await self._after_replace(new, done)
@@ -237,32 +236,6 @@ class ControlDesk:
             found = await self._thread.run(inquiry.settings_versions, command.revision, 1)
             current = found[0] if found else None
         return SettingsAnswer(current=current, history=history, next_revision=self._keeper.next_revision)
-
-
-def parse_command(body: bytes) -> Command:
-    """Decode a command. Raises Invalid, which names the field."""
-    try:
-        command: Command = msgspec.json.decode(body, type=Command, dec_hook=_decode_duration)
-    except msgspec.ValidationError as error:
-        raise _explain(error, body) from error
-    except UNREADABLE as error:
-        raise Invalid("", f"not JSON: {error}") from error
-    return command
-
-
-def _explain(error: msgspec.ValidationError, body: bytes) -> Invalid:
-    document = read_plain(msgspec.json.decode, body, "JSON")
-    kinds = {kind.__struct_config__.tag: kind for kind in Command.__args__}
-    said = document.get("command") if isinstance(document, dict) else None
-    if not isinstance(said, str) or said not in kinds:
-        return Invalid("command", f"got {str(said)[:80]!r}; takes one of {', '.join(sorted(map(str, kinds)))}")
-    return explain(error, document, kinds[said], _decode_duration)
-
-
-def _decode_duration(kind: type, value: object) -> object:
-    if kind is Duration:
-        return Duration.parse(value)
-    raise NotImplementedError(kind)
 
 
 def _chosen_by(selector: Selecting) -> Selecting:

@@ -15,6 +15,7 @@ import msgspec
 from services.scheduler.composed import Composed
 from services.scheduler.header_rules import check_octets, check_single, unsubscribe_lines
 from services.scheduler.headers import address_line, date_line, message_id_line, received_line
+from services.scheduler.limits import MAX_HEAD, MAX_HEADERS, check_head, check_headers
 from services.scheduler.long_lines import shorten
 from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses
 from shared.refusals import Invalid
@@ -22,6 +23,7 @@ from shared.settings import Identity
 
 _BARE = re.compile(rb"\r\n|\r|\n")
 _LINE_ENDS = {b"\r\n": "CRLF", b"\r": "a bare CR", b"\n": "a bare LF"}
+_STARTS = re.compile(rb"(?:^|\r\n)[^ \t\r]")  # of headers, the folds left out
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _LOOP = 100  # Received headers, RFC 5321 section 6.3
@@ -38,7 +40,9 @@ class _Field(msgspec.Struct, frozen=True):
 
 def take_finished(body: bytes, headers: Mapping[str, Any], mail: str, identity: Identity, now: datetime) -> Composed:
     """Check a finished message and complete it. Raises Invalid, which names the header or the AMQP header."""
-    fields, rest = _split(shorten(_with_crlf(body)))
+    body = _with_crlf(body)
+    _check_size_of_head(body)
+    fields, rest = _split(shorten(body))
     check_single(field.name for field in fields if field.name != "from")
     for field in fields:
         check_octets(field.name, field.raw)
@@ -62,7 +66,7 @@ def _with_crlf(body: bytes) -> bytes:
     """Line ends are put right here, before anything is signed: a bare one could end the data early for somebody."""
     if not body.count(b"\r") == body.count(b"\n") == body.count(b"\r\n"):
         _check_head(body)
-        body = _BARE.sub(b"\r\n", body)
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     if not body.endswith(b"\r\n"):
         body += b"\r\n"
     if b"\0" in body:
@@ -73,7 +77,7 @@ def _with_crlf(body: bytes) -> bytes:
 def _check_head(body: bytes) -> None:
     """A line end of another kind among the headers came with somebody's value, and would make a header of it."""
     kind, end = b"", 0
-    for number, found in enumerate(_BARE.finditer(body), start=1):
+    for number, found in enumerate(_BARE.finditer(body, 0, MAX_HEAD), start=1):
         kind = kind or found.group()
         if found.group() != kind:
             ends = f"{_LINE_ENDS[found.group()]}, those before it in {_LINE_ENDS[kind]}"
@@ -81,6 +85,16 @@ def _check_head(body: bytes) -> None:
         if found.start() == end:
             return
         end = found.end()
+
+
+def _check_size_of_head(body: bytes) -> None:
+    """Before anything takes it apart."""
+    end = 0 if body.startswith(b"\r\n") else body.find(b"\r\n\r\n", 0, MAX_HEAD + 4)
+    if end < 0:
+        end = len(body)
+        check_head(end)
+    if body.count(b"\r\n", 0, end) > MAX_HEADERS:
+        check_headers(len(_STARTS.findall(body, 0, end)))
 
 
 def _split(body: bytes) -> tuple[list[_Field], bytes]:

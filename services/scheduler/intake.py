@@ -1,5 +1,8 @@
 """The intake: submissions in batches, each admitted in one transaction or put aside with the reason."""
 
+import asyncio
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -18,6 +21,7 @@ from shared.contracts import Accepted, Event, EventKind, Held, RetractedEvent
 from shared.dead import put_aside
 from shared.mail_store import StoreThread
 from shared.refusals import Invalid
+from shared.settings import Settings
 from shared.settings_feed import SettingsFeed
 from shared.topology import SUBMIT
 from shared.worker import finish
@@ -27,6 +31,8 @@ log = structlog.get_logger()
 _MOST = 200  # mails in one transaction
 _ENOUGH = 16 * 1024 * 1024  # octets of submissions in one transaction: each is in memory several times meanwhile
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
+_HEAVY = 1024 * 1024  # octets; judging takes about 30 ms for each million
+_A_MOMENT_S = 0.1  # of judging, before what was judged is written: 200 usual mails take a fifth of it
 
 
 class Intake:
@@ -50,24 +56,55 @@ class Intake:
         self._releaser = releaser
         self._alarm = alarm
         self._on_final = on_final
+        self._heavy: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def loop(self, consumer: Consumer) -> None:
-        """Take submissions, for ever."""
+        """Take submissions, for ever; the heavy ones are left to `heavy_loop`."""
         while True:
-            await finish(self._take_and_ack(await consumer.batch(_MOST, _LINGER_S, _ENOUGH), consumer))
+            deliveries = await consumer.batch(_MOST, _LINGER_S, _ENOUGH)
+            light = [delivery for delivery in deliveries if not _is_heavy(delivery)]
+            for delivery in filter(_is_heavy, deliveries) if len(light) < len(deliveries) else ():
+                self._heavy.put_nowait(delivery)
+            if light:
+                await finish(self._take_and_ack(light, consumer))
+
+    async def heavy_loop(self, consumer: Consumer) -> None:
+        """Take those that need long to be judged, one by one, beside the others."""
+        while True:
+            delivery = await self._heavy.get()
+            if consumer.has(delivery):
+                await finish(self._take_and_ack([delivery], consumer))
 
     async def _take_and_ack(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
-        await self._take(deliveries)
-        # Ack after the commit: a crash before it repeats the submissions, and their ids are known then.
-        consumer.ack(deliveries)
+        waiting = deque(deliveries)
+        while waiting:
+            # Ack after the commit: a crash before it repeats the submissions, and their ids are known then.
+            consumer.ack(await self._take_some(waiting))
 
-    async def _take(self, deliveries: Sequence[Delivery]) -> None:
-        now, drafts = datetime.now(UTC), []
-        for delivery in deliveries:
-            try:
-                drafts.append(admit(delivery.body, delivery.properties, self._feed.settings, self._feed.revision, now))
-            except Invalid as refused:
-                await self._refuse(delivery, refused)
+    async def _take_some(self, waiting: deque[Delivery]) -> list[Delivery]:
+        """Admit what can be judged in a moment, the first at least: a bad one holds up none before it for long."""
+        now, taken, drafts = datetime.now(UTC), [], []
+        until = time.perf_counter() + _A_MOMENT_S
+        while waiting:
+            delivery = waiting.popleft()
+            taken.append(delivery)
+            judged = await self._judge(delivery, now)
+            if isinstance(judged, Draft):
+                drafts.append(judged)
+            else:
+                await self._refuse(delivery, judged)
+            if time.perf_counter() > until:
+                break
+        await self._admit(drafts)
+        return taken
+
+    async def _judge(self, delivery: Delivery, now: datetime) -> Draft | Invalid:
+        settings, revision = self._feed.settings, self._feed.revision
+        if _is_heavy(delivery):
+            return await asyncio.to_thread(judge, delivery, settings, revision, now)
+        return judge(delivery, settings, revision, now)
+
+    async def _admit(self, drafts: list[Draft]) -> None:
         if not drafts:
             return
         admission = await self._thread.run(store.admit, drafts)
@@ -86,6 +123,23 @@ class Intake:
         log.warning("rejected", mail=mail, field=refused.field, reason=refused.reason, next="dead_letter")
         await put_aside(self._publisher, delivery, SUBMIT, str(refused))
         await self._announcer.announce([rejected(mail, refused, datetime.now(UTC))])
+
+
+def _is_heavy(delivery: Delivery) -> bool:
+    return len(delivery.body) > _HEAVY
+
+
+def judge(delivery: Delivery, settings: Settings, revision: int, now: datetime) -> Draft | Invalid:
+    """The mail, or why it is none."""
+    try:
+        return admit(delivery.body, delivery.properties, settings, revision, now)
+    except Invalid as refused:
+        return refused
+    except Exception as error:
+        # What nobody planned for is refused as well: it would come again and take the worker down each time, and in the
+        # end make dead letters of all that came along with it.
+        log.exception("not_judged", mail=delivery.properties.message_id or "", next="dead_letter")
+        return Invalid("", f"it could not be judged: {type(error).__name__}")
 
 
 def _goes_at_once(draft: Draft) -> bool:

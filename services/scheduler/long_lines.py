@@ -3,24 +3,34 @@
 As little as possible changes: the parts that have such lines, and no others. What is signed is never changed.
 """
 
-import base64
 import binascii
 import re
 from email.message import Message
 from email.parser import BytesHeaderParser
+from itertools import chain
 
+from services.scheduler.encodings import base64_lines, quoted_printable
 from shared.refusals import Invalid
 
 MAX_LINE = 998  # octets without CRLF, RFC 5321 section 4.5.3.1.6
 _ENCODED_LINE = 76  # RFC 2045 section 6.8
 _DEEPEST = 50  # parts within parts
+_LARGE, _DEEPEST_LARGE = 1024 * 1024, 5  # octets; each level holds a copy
+_MOST_HEAD = 64 * 1024  # octets of a part's headers
+_ASCII = bytes(range(128))
 _SEALED = ("dkim-signature", "arc-seal")
 _CTE = re.compile(rb"^content-transfer-encoding[ \t]*:(?:[^\r]|\r\n[ \t])*\r\n", re.IGNORECASE | re.MULTILINE)
 
 
-def has_long_line(octets: bytes) -> bool:
-    """Whether a line is too long for SMTP."""
-    return len(octets) > MAX_LINE and max(map(len, octets.split(b"\r\n"))) > MAX_LINE
+def has_long_line(octets: bytes, most: int = MAX_LINE) -> bool:
+    """Whether a line has over `most` octets. Only the last line end of each stretch is looked for, which is quick."""
+    start = 0
+    while len(octets) - start > most:
+        found = octets.rfind(b"\r\n", start, start + most + 2)
+        if found < 0:
+            return True
+        start = found + 2
+    return False
 
 
 def shorten(message: bytes) -> bytes:
@@ -35,9 +45,12 @@ def shorten(message: bytes) -> bytes:
 
 def _entity(octets: bytes, message: bytes, boundaries: list[bytes], depth: int) -> bytes:
     """A message or one of its parts; `boundaries` are those of the parts around it."""
-    if depth > _DEEPEST:
-        raise _refusal(message, f"in a part more than {_DEEPEST} parts deep")
+    deepest = _DEEPEST if len(octets) <= _LARGE else _DEEPEST_LARGE
+    if depth > deepest:
+        raise _refusal(message, f"in a part more than {deepest} parts deep")
     head, body = _split(octets)
+    if depth and len(head) > _MOST_HEAD:
+        raise _refusal(message, f"in a part whose headers have over {_MOST_HEAD} octets")
     described = _parsed(head)
     head = _folded_head(head)
     if not has_long_line(body):
@@ -60,19 +73,20 @@ def _parts(body: bytes, described: Message, message: bytes, boundaries: list[byt
     if not boundary:
         raise _refusal(message, "in a multipart without a boundary")
     delimiter = re.compile(rb"(?:^|\r\n)--" + re.escape(boundary) + rb"(?:--)?[ \t]*(?=\r\n|\Z)")
-    done, start = [], 0
-    for index, found in enumerate([*delimiter.finditer(body), None]):
+    done: list[bytes] = []
+    kept = start = 0
+    for index, found in enumerate(chain(delimiter.finditer(body), (None,))):
         end = len(body) if found is None else found.start()
         piece = body[start:end]
         if has_long_line(piece):
             if index == 0 or found is None:
                 raise _refusal(message, "before the first part or behind the last")
-            piece = b"\r\n" + _entity(piece.removeprefix(b"\r\n"), message, [*boundaries, boundary], depth + 1)
-        done.append(piece)
+            part = _entity(piece.removeprefix(b"\r\n"), message, [*boundaries, boundary], depth + 1)
+            done += [body[kept:start], b"\r\n", part]
+            kept = end
         if found is not None:
-            done.append(found.group())
             start = found.end()
-    return b"".join(done)
+    return b"".join([*done, body[kept:]])
 
 
 def _leaf(
@@ -81,7 +95,7 @@ def _leaf(
     encoding = str(described.get("Content-Transfer-Encoding", "7bit")).strip().lower()
     match encoding:
         case "base64":
-            return head + b"\r\n" + _wrapped(b"".join(body.split()))
+            return head + b"\r\n" + _wrapped(body.translate(None, b" \t\r\n"))
         case "quoted-printable":
             body = binascii.a2b_qp(body)
         case "7bit" | "8bit" | "binary":
@@ -98,12 +112,11 @@ def _leaf(
 
 def _encoded(body: bytes, text: bool, boundaries: list[bytes]) -> tuple[bytes, bytes]:
     """Readable where it is text, unless that is longer, or would make a line that ends a part around it."""
-    if text and sum(octet > 127 for octet in body) * 3 <= len(body):
-        lines = [binascii.b2a_qp(line, istext=True).replace(b"=\n", b"=\r\n") for line in body.split(b"\r\n")]
-        readable = b"\r\n".join(lines)
+    if text and len(body.translate(None, _ASCII)) * 3 <= len(body):
+        readable = quoted_printable(body)
         if not any(b"\r\n--" + boundary in b"\r\n" + readable for boundary in boundaries):
             return b"quoted-printable", readable
-    return b"base64", _wrapped(base64.b64encode(body))
+    return b"base64", base64_lines(body)
 
 
 def _wrapped(encoded: bytes) -> bytes:
@@ -147,5 +160,7 @@ def _shown(line: bytes) -> str:
 
 
 def _refusal(message: bytes, why: str) -> Invalid:
-    number = next(n for n, line in enumerate(message.split(b"\r\n"), start=1) if len(line) > MAX_LINE)
+    start, number = 0, 1
+    while (end := message.find(b"\r\n", start, start + MAX_LINE + 2)) >= 0:
+        start, number = end + 2, number + 1
     return Invalid("content", f"line {number} has over {MAX_LINE} octets, {why}")

@@ -76,10 +76,14 @@ class Consumer(ChannelKeeper):
         """Deliveries that have arrived and were not taken."""
         return len(self._deliveries)
 
+    def has(self, delivery: Delivery) -> bool:
+        """Whether a delivery can still be acknowledged; one of a channel that was lost comes again."""
+        return delivery.generation == self.generation
+
     def ack(self, deliveries: Sequence[Delivery]) -> None:
         """These are done. The broker hears of it within ACK_GATHER_S."""
         for delivery in deliveries:
-            if delivery.generation == self.generation:
+            if self.has(delivery):
                 self._unsent.append(delivery.tag)
                 self._window.done(len(delivery.body))
         if self._unsent and self._flush is None:

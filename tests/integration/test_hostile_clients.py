@@ -21,6 +21,7 @@ def properties(**more: object) -> pika.BasicProperties:
 
 GOOD = b'{"from": "a@x.example", "to": "b@y.example"}'
 FINISHED = b"From: a@x.example\r\nTo: b@y.example\r\nSubject: %s\r\n\r\n"
+LARGE = b'{"from": "a@x.example", "to": "b@y.example", "text": "%s"}' % (b"a\\n" * 1_000_000)
 REFUSED = [
     (b"", properties()),
     (b"\xff", properties(content_type=b"\xff\xfe")),
@@ -85,6 +86,8 @@ def test_the_scheduler_answers_all_of_it_and_goes_on(scheduler):
         scheduler.client.publish("pillarbox.outcome", garbage, properties())
     assert len(scheduler.client.dead_letters(4)) == 4
 
+    scheduler.client.publish("pillarbox.submit", LARGE, properties(message_id="large"))
     mail = scheduler.submit(a_mail())
     scheduler.wait_for_event("held", mail)
+    scheduler.wait_for_event("held", "large")
     scheduler.assert_no_crash()

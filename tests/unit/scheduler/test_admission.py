@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.admission import admit, new_mail_id
+from services.scheduler.commands import parse_command
 from services.scheduler.composed import Draft
-from services.scheduler.control import parse_command
 from shared.broker import Properties
 from shared.contracts import Submission
 from shared.refusals import Invalid
@@ -407,7 +407,7 @@ def test_no_text_breaks_out_of_its_header(subject, name, value):
 def test_any_command_is_understood_or_refused(body):
     reason = ""
     try:
-        parse_command(body)
+        parse_command(body, 100_000)
     except Invalid as refused:
         reason = str(refused)
     assert len(reason) < 1000

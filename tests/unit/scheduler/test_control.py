@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.scheduler.control import checked, parse_command
+from services.scheduler.commands import parse_command
+from services.scheduler.control import checked
 from shared.contracts import ListMails, Release, Replace, Retract, Show, ShowSettings, Stats
 from shared.refusals import Invalid
 
@@ -23,13 +24,14 @@ from shared.refusals import Invalid
     ],
 )  # fmt: skip
 def test_a_command_is_understood(body, command):
-    assert parse_command(body) == command
+    assert parse_command(body, 100_000) == command
 
 
 def test_a_replacement_brings_its_submission():
     command = parse_command(
         b'{"command": "replace", "id": "order-1",'
-        b' "submission": {"from": "a@x.example", "to": "b@y.example", "hold": "90s"}}'
+        b' "submission": {"from": "a@x.example", "to": "b@y.example", "hold": "90s"}}',
+        100_000,
     )
     assert isinstance(command, Replace)
     assert command.submission.hold is not None
@@ -65,7 +67,7 @@ def test_a_replacement_brings_its_submission():
 )  # fmt: skip
 def test_what_is_no_command_is_refused_by_the_name_of_its_field(body, field, says):
     with pytest.raises(Invalid) as refused:
-        parse_command(body)
+        parse_command(body, 100_000)
     assert refused.value.field == field
     assert says in str(refused.value)
 
