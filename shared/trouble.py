@@ -1,7 +1,9 @@
 """Trouble that lasts: said when it begins, now and then while it lasts, and when it is over; not once per mail."""
 
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 import structlog
@@ -41,3 +43,10 @@ class Trouble:
             lasted_s = round(self._clock() - self._since, 1)
             self._since = self._said = None
             log.info(f"{self._event}_over", **self._always, lasted_s=lasted_s)
+
+
+def what_failed(error: BaseException) -> str:
+    """An error that nobody planned for, in a line: what it says, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

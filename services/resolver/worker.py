@@ -10,13 +10,14 @@ from services.resolver.mx import MxResolver
 from services.resolver.routing import Routed, route
 from shared import metrics
 from shared.broker import Consumer, Delivery, Message, Publisher
-from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequests, SendRequest
+from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequest
 from shared.dead import put_aside
-from shared.outcomes import Parked
+from shared.outcomes import Deferred, Parked
 from shared.refusals import UNREADABLE
 from shared.settings_feed import InForce
+from shared.smtp_reply import own_verdict
 from shared.topology import LANES, OUTCOME, RESOLVE, SEND
-from shared.trouble import Trouble
+from shared.trouble import Trouble, what_failed
 
 log = structlog.get_logger()
 
@@ -65,12 +66,20 @@ class ResolverWorker:
             await put_aside(self._publisher, delivery, RESOLVE, str(error))
         else:
             in_force = self._now()
-            routed = await asyncio.gather(
-                *(route(request, in_force.settings, in_force.revision, self._mx, LANES) for request in requests)
-            )
+            routed = await asyncio.gather(*(self._route(request, in_force) for request in requests))
             await self._publish(routed, in_force.revision)
         # Confirm before ack: a crash between the two repeats the work messages, and the claim bears it.
         self._consumer.ack([delivery])
+
+    async def _route(self, request: RouteRequest, in_force: InForce) -> Routed:
+        try:
+            return await route(request, in_force.settings, in_force.revision, self._mx, LANES)
+        except Exception as error:
+            # Nobody planned for this. It concerns one request of many, so these go on; the store tries it again.
+            failure = what_failed(error)
+            log.error("route_failed", mail=request.envelope.mail, reason=failure, next="deferred")
+            failed = Deferred(own_verdict(451, "4.3.0", f"no route could be looked for: {failure}"))
+            return Routed([], [RecipientOutcome(to.no, request.attempt, failed) for to in request.envelope.recipients])
 
     async def _publish(self, routed: Iterable[Routed], revision: int) -> None:
         sends: dict[int, SendRequest] = {}

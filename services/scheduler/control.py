@@ -51,7 +51,9 @@ from shared.contracts import (
 from shared.mail_store import StoreThread
 from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
+from shared.store_trouble import StoreFailed
 from shared.topology import QUEUES
+from shared.trouble import what_failed
 from shared.worker import finish
 
 log = structlog.get_logger()
@@ -103,6 +105,12 @@ class ControlDesk:
         except Invalid as refused:
             log.warning("command_refused", field=refused.field, reason=refused.reason, next="answered")
             return Refusal(field=refused.field, reason=refused.reason)
+        except StoreFailed:
+            raise
+        except Exception as error:
+            # Nobody planned for this. Asked again, it would end this scheduler again, and what else it holds with it.
+            log.error("command_failed", reason=what_failed(error), next="answered")
+            return Refusal(field="", reason=f"it could not be carried out: {what_failed(error)}")
 
     async def _reply(self, delivery: Delivery, answer: Answer) -> None:
         reply_to = delivery.properties.reply_to

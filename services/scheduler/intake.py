@@ -13,6 +13,7 @@ from services.scheduler.admission import admit
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed, rejected
 from services.scheduler.composed import Draft
+from services.scheduler.isolation import each_or_alone
 from services.scheduler.release import Releaser
 from services.scheduler.store import Admission, Admitted
 from shared import metrics
@@ -24,6 +25,7 @@ from shared.refusals import Invalid
 from shared.settings import Settings
 from shared.settings_feed import SettingsFeed
 from shared.topology import SUBMIT
+from shared.trouble import what_failed
 from shared.worker import finish
 
 log = structlog.get_logger()
@@ -83,19 +85,19 @@ class Intake:
 
     async def _take_some(self, waiting: deque[Delivery]) -> list[Delivery]:
         """Admit what can be judged in a moment, the first at least: a bad one holds up none before it for long."""
-        now, taken, drafts = datetime.now(UTC), [], []
+        now, taken, good = datetime.now(UTC), [], []
         until = time.perf_counter() + _A_MOMENT_S
         while waiting:
             delivery = waiting.popleft()
             taken.append(delivery)
             judged = await self._judge(delivery, now)
             if isinstance(judged, Draft):
-                drafts.append(judged)
+                good.append((delivery, judged))
             else:
                 await self._refuse(delivery, judged)
             if time.perf_counter() > until:
                 break
-        await self._admit(drafts)
+        await each_or_alone(good, self._admit, self._give_up)
         return taken
 
     async def _judge(self, delivery: Delivery, now: datetime) -> Draft | Invalid:
@@ -104,10 +106,10 @@ class Intake:
             return await asyncio.to_thread(judge, delivery, settings, revision, now)
         return judge(delivery, settings, revision, now)
 
-    async def _admit(self, drafts: list[Draft]) -> None:
-        if not drafts:
+    async def _admit(self, good: Sequence[tuple[Delivery, Draft]]) -> None:
+        if not good:
             return
-        admission = await self._thread.run(store.admit, drafts)
+        admission = await self._thread.run(store.admit, [draft for _, draft in good])
         _log(admission)
         self._on_final([one.mail_no for one in admission.suppressed])
         going = [mail for mail in admission.admitted if mail.recipients]
@@ -116,6 +118,9 @@ class Intake:
         if held:
             self._alarm.set_for(min(held))
         await self._announcer.announce(_events(admission, self._announcer.wanted))
+
+    async def _give_up(self, good: tuple[Delivery, Draft], error: Exception) -> None:
+        await self._refuse(good[0], Invalid("", f"it made a worker fail: {what_failed(error)}"))
 
     async def _refuse(self, delivery: Delivery, refused: Invalid) -> None:
         mail = delivery.properties.message_id or ""

@@ -11,10 +11,11 @@ import structlog
 from services.scheduler import sites, store, suppression
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
+from services.scheduler.isolation import each_or_alone
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim
 from services.scheduler.reporting import Report, write_reports
 from shared import metrics
-from shared.broker import Consumer, Delivery, Publisher
+from shared.broker import Consumer, Delivery, Properties, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome
 from shared.dead import put_aside
 from shared.mail_store import State, StoreThread
@@ -23,6 +24,7 @@ from shared.refusals import UNREADABLE
 from shared.settings import Retry, Settings
 from shared.settings_feed import SettingsFeed
 from shared.topology import OUTCOME
+from shared.trouble import what_failed
 from shared.worker import finish
 
 log = structlog.get_logger()
@@ -35,6 +37,8 @@ _CATCH_UP = timedelta(seconds=2)
 _LINGER_S = 0.002  # a transaction costs a sync of the disk: a little company is worth a little wait
 
 _decoder = msgspec.msgpack.Decoder(OutcomeReport)
+_encoder = msgspec.msgpack.Encoder()
+_PLAIN = Properties(content_type="application/msgpack")
 
 
 class OutcomeDesk:
@@ -83,7 +87,7 @@ class OutcomeDesk:
                 reports.append(_decoder.decode(delivery.body))
             except UNREADABLE as error:
                 await self._put_aside(delivery, str(error))
-        await self._take(reports)
+        await each_or_alone(reports, self._take, self._give_up)
         # Ack last: a crash before it repeats the outcomes, and a second one of an attempt is dropped.
         consumer.ack(deliveries)
 
@@ -136,6 +140,19 @@ class OutcomeDesk:
         self._on_final([one.mail_no for one in suppressed])
         events = [event for change in changes if (event := event_of(change)) is not None]
         await self._announcer.announce([*events, *map(suppression.event_of, suppressed)])
+
+    async def _give_up(self, report: OutcomeReport, error: Exception) -> None:
+        """Put the outcome aside that can not be written down; others travelled in the same message."""
+        if len(report.outcomes) > 1:
+            alone = [msgspec.structs.replace(report, outcomes=(outcome,)) for outcome in report.outcomes]
+            await each_or_alone(alone, self._take, self._give_up)
+        else:
+            await put_aside(
+                self._publisher,
+                Delivery(_encoder.encode(report), 0, 0, False, _PLAIN),
+                OUTCOME,
+                f"it made a worker fail: {what_failed(error)}",
+            )
 
     async def _put_aside(self, delivery: Delivery, reason: str) -> None:
         log.error("outcome_not_understood", reason=reason, next="dead_letter")

@@ -14,6 +14,7 @@ from services.sender.envelope import OutgoingMail
 from shared.dkim_key import SigningKey, UnfitKey, parse_key
 from shared.settings import DkimKey, KeyReference
 from shared.smtp_reply import Reply, own_verdict
+from shared.trouble import what_failed
 
 log = structlog.get_logger()
 
@@ -47,7 +48,17 @@ class Signing:
 
     def _sign_all(self, mails: Sequence[OutgoingMail], domains: Domains) -> list[OutgoingMail | Unsigned]:
         signers: dict[str, list[Signer] | Reply] = {}  # by configured domain, for this batch
-        return [self._sign_one(mail, domains, signers) for mail in mails]
+        return [self._sign_or_defer(mail, domains, signers) for mail in mails]
+
+    def _sign_or_defer(
+        self, mail: OutgoingMail, domains: Domains, signers: dict[str, list[Signer] | Reply]
+    ) -> OutgoingMail | Unsigned:
+        try:
+            return self._sign_one(mail, domains, signers)
+        except Exception as error:
+            # Nobody planned for this. It concerns one mail of a batch, and the others are claimed, too.
+            log.error("not_signed", mail=mail.id, reason=what_failed(error), next="deferred")
+            return Unsigned(mail, own_verdict(451, "4.3.0", f"no DKIM signature: {what_failed(error)}"))
 
     def _sign_one(
         self, mail: OutgoingMail, domains: Domains, signers: dict[str, list[Signer] | Reply]

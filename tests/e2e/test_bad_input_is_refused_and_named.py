@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pika
 import pytest
 
+from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.outcomes import Bounced
+from shared.smtp_reply import Reply
 from tests.support.pipeline import Pipeline, a_mail, merged
 from tests.support.sinks import RecordingSink
 
@@ -184,3 +188,15 @@ def test_a_message_between_workers_that_is_not_understood_is_put_aside(pipeline:
     pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
     assert original == b"\xc1nonsense"
     assert reason
+
+
+def test_an_outcome_that_can_not_be_written_down_is_put_aside_without_those_that_came_along(pipeline: Pipeline):
+    bounced = Bounced(Reply(550, "5.1.1", "nobody here"))
+    outcomes = tuple(RecipientOutcome(number, 1, bounced) for number in (2**64 - 1, 2**40))  # a store counts to 2**63
+    report = msgspec.msgpack.encode(OutcomeReport("a stranger", 1, outcomes))
+    pipeline.client.publish("pillarbox.outcome", report, pika.BasicProperties(content_type="application/msgpack"))
+
+    [(original, reason)] = pipeline.client.dead_letters(1)
+    pipeline.wait_for_event("delivered", pipeline.submit(a_mail()))
+    assert msgspec.msgpack.decode(original, type=OutcomeReport).outcomes == outcomes[:1]
+    assert reason.startswith("it made a worker fail: ")
