@@ -16,8 +16,9 @@ import pika
 import pika.exceptions
 import pika.frame
 from pika.adapters.asyncio_connection import AsyncioConnection, _AsyncioIOServicesAdapter
+from pika.spec import Basic
 
-from shared.broker.framing import framed
+from shared.broker.framing import Whole, framed, whole_delivery
 from shared.broker.messages import UNREADABLE_PROPERTIES, Message
 
 _FRAME_HEAD = struct.Struct(">BHL")  # type, channel, size of what follows (AMQP 0-9-1 section 4.2.3)
@@ -39,6 +40,18 @@ class MendedConnection(AsyncioConnection):  # type: ignore[misc]  # pika types i
         super()._init_connection_state()
         self._unsent: list[bytes] = []
 
+    def _deliver(self, whole: Whole) -> bool:
+        """Give a delivery to who has subscribed; False: that is not as usual, and pika's affair."""
+        channel = self._channels.get(whole.channel)
+        if channel is None or whole.subscription in channel._cancelled:
+            return False
+        receive = channel._consumers.get(whole.subscription)
+        if receive is None:
+            return False
+        method = Basic.Deliver(whole.subscription, whole.tag, whole.redelivered)
+        receive(channel, method, whole.properties, whole.body)
+        return True
+
     def publish(self, message: Message, channel: int) -> None:
         """Write what publishes a message. Raises what is in NOT_ENCODABLE."""
         self._adapter_emit_data(framed(message, channel, self._body_max_length))
@@ -55,7 +68,13 @@ class MendedConnection(AsyncioConnection):  # type: ignore[misc]  # pika types i
 
     def _on_data_available(self, data_in: bytes) -> None:
         data, start = self._frame_buffer + data_in, 0
-        while (end := _end_of_frame(data, start)) is not None:
+        while True:
+            if (whole := whole_delivery(data, start)) is not None and self._deliver(whole):
+                self.bytes_received += whole.end - start
+                start = whole.end
+                continue
+            if (end := _end_of_frame(data, start)) is None:
+                break
             frame = _decoded(data[start:end])
             self.bytes_received += end - start
             start = end
