@@ -1,10 +1,6 @@
 """What a soak runs on: broker, store, name server, sink and workers, all private."""
 
-import contextlib
 import json
-import os
-import sqlite3
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -30,6 +26,7 @@ from tests.support.pipeline import declare, direct_by, merged
 from tests.support.ports import free_port, wait_for_port
 from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import sync_queue_registry, temporary_node
+from tests.support.small_disk import filled, small_disk
 
 _ROOT = Path(__file__).parents[1]
 _SITES = {"mx1": "127.0.0.11", "mx2": "127.0.0.12"}
@@ -126,20 +123,10 @@ class World:
     @contextmanager
     def disk_full(self) -> Iterator[None]:
         """The disk of the store has no room left, nor has SQLite's write-ahead log within itself."""
-        if self.postgres is None:
-            with contextlib.closing(sqlite3.connect(self.folder / "store" / "mail.db", timeout=30)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        ballast = self.folder / "store" / "ballast"
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65536)
-            except OSError:
-                pass
         try:
-            yield
+            with filled(self.folder / "store"):
+                yield
         finally:
-            ballast.unlink()
             if self.postgres is not None:
                 self.postgres.start_again()
 
@@ -252,7 +239,7 @@ def world(folder: Path, store: str, seed: int, needs: Set[Need], schedulers: int
         store_folder = folder / "store"
         store_folder.mkdir()
         has = set[Need]()
-        if Need.SMALL_DISK in needs and stack.enter_context(_small_disk(store_folder)):
+        if Need.SMALL_DISK in needs and stack.enter_context(small_disk(store_folder, _DISK_MIB)):
             has.add(Need.SMALL_DISK)
         if Need.FALSE_CLOCK in needs and _faketime() is not None:
             has.add(Need.FALSE_CLOCK)
@@ -263,17 +250,6 @@ def world(folder: Path, store: str, seed: int, needs: Set[Need], schedulers: int
             postgres = stack.enter_context(PrivatePostgres(survives_crashes=True, folder=store_folder))
         url = postgres.new_database() if postgres is not None else f"sqlite:///{store_folder}/mail.db"
         yield stack.enter_context(World(folder, node, dns, postgres, url, has, seed, schedulers).running())
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[bool]:
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 def _faketime() -> Path | None:

@@ -21,7 +21,7 @@ def test_mail_waits_in_the_broker_until_there_is_room_again(start_pipeline, sink
         before = pipeline.submit_many(20)
         pipeline.wait_for_each_once(sink, before)
         scheduler = pipeline.of("scheduler")[0]
-        with filled(folder / "mail.db"):
+        with filled(folder):
             meanwhile = pipeline.submit_many(30)  # each is confirmed by the broker
             scheduler.wait_for_log("store_unavailable")
         freed = time.monotonic()

@@ -22,11 +22,13 @@ def small_disk(folder: Path, mib: int) -> Iterator[bool]:
 
 
 @contextmanager
-def filled(store: Path) -> Iterator[None]:
-    """The disk of an SQLite store has no room left, nor has the write-ahead log within itself."""
-    with contextlib.closing(sqlite3.connect(store, timeout=30)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    ballast = store.with_name("ballast")
+def filled(folder: Path) -> Iterator[None]:
+    """The disk of this folder has no room left, nor has the write-ahead log of an SQLite store there within itself."""
+    store = folder / "mail.db"
+    if store.exists():
+        with contextlib.closing(sqlite3.connect(store, timeout=30)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(65536))
