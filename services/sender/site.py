@@ -247,9 +247,8 @@ class SiteQueue:
         self._fed, room = False, self._max_per_connection()
         try:
             while room > 0 and await self._work_for(session, terms):
-                mails = await self._next_mails(room)
-                room = min(room - len(mails), self._max_per_connection() - connection.begun)
-                self._submit(connection, mails)
+                room -= await self._submit_next(connection, room)
+                room = min(room, self._max_per_connection() - connection.begun)
                 await self._room_for_more()
         finally:
             self._fed = True
@@ -321,11 +320,14 @@ class SiteQueue:
                     ready.append(mail)
         return ready
 
-    def _submit(self, connection: Connection, mails: Sequence[OutgoingMail]) -> None:
+    async def _submit_next(self, connection: Connection, room: int) -> int:
+        """How many were submitted. Nothing here may keep them: they go from memory with their results."""
+        mails = await self._next_mails(room)
         if mails:
             self._unsent += sum(len(mail.content) for mail in mails)
             connection.submit(mails)
             self._submitted.set()
+        return len(mails)
 
     async def _room_for_more(self) -> None:
         while self._unsent >= _ENOUGH and not self._stopping:
@@ -337,10 +339,14 @@ class SiteQueue:
         while not (self._fed and not connection.in_flight):
             await self._submitted.wait()
             self._submitted.clear()
-            while results := await connection.results():
-                self._take(results)
+            while await self._take_next(connection):
                 await self._tell_that_it_works()
         self._take(await connection.results())
+
+    async def _take_next(self, connection: Connection) -> bool:
+        results = await connection.results()
+        self._take(results)
+        return bool(results)
 
     def _take(self, results: Sequence[MailResult]) -> None:
         for result in results:
