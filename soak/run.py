@@ -158,13 +158,13 @@ def run(folder: Path, plan: Plan) -> Result:
     with world(folder, plan.store, plan.seed, needs, plan.schedulers) as there:
         begun = time.monotonic()
         soak = Soak(there, plan, folder)
-        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: what waits still is counted as waiting
-            with soak.publishing() as publisher:
-                if plan.mails:
-                    soak.by_counts(publisher)
-                else:
-                    soak.for_minutes(publisher)
-            minutes = (time.monotonic() - begun) / 60
+        with contextlib.suppress(KeyboardInterrupt), soak.publishing() as publisher:  # Ctrl-C: no more harm
+            if plan.mails:
+                soak.by_counts(publisher)
+            else:
+                soak.for_minutes(publisher)
+        minutes = (time.monotonic() - begun) / 60
+        with contextlib.suppress(KeyboardInterrupt):  # and again: what waits still is counted as waiting
             soak.drain()
         return soak.result(minutes)
 

@@ -58,13 +58,15 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Soak]:
         yield soak
 
 
-def test_none_is_lost_and_none_comes_twice_unless_it_was_in_doubt(soak: Soak):
+def test_none_is_lost_none_comes_twice_unless_it_was_in_doubt_and_no_worker_ends_by_itself(soak: Soak):
     result = soak.result()
     account = total(result.accounts)
     shown = f"seed {SEED}: {result.accounts}"
     assert account.clean, shown
     assert account.mails > 1000, shown
     assert account.times > len(HARMS) - 1, shown
+    assert not result.died, f"seed {SEED}: {result.died}"
+    assert not result.faults, f"seed {SEED}: {result.faults}"
 
 
 def test_the_books_see_what_is_wrong(soak: Soak):
