@@ -128,7 +128,7 @@ _EDIT = st.tuples(
 
 
 @pytest.mark.checklist(44, 46, 47, 50, 53, 54, 66, 100, 104)
-@settings(max_examples=300 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300 * ROUNDS, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(EHLO),
     st.dictionaries(st.integers(1, 25), st.sampled_from(ANSWERS), max_size=4),

@@ -102,7 +102,7 @@ ANSWERS = st.dictionaries(st.integers(0, 30), st.sampled_from(UNUSUAL), max_size
 RECIPIENTS = st.lists(st.integers(1, 3), min_size=1, max_size=5)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ANSWERS, st.booleans(), RECIPIENTS, st.integers(1, 200))
 def test_a_mail_counts_as_delivered_exactly_when_the_server_took_it(answers, pipelining, recipients, portion):
     server = Server(iter(answers))
@@ -132,7 +132,7 @@ def check(key: int, result: MailResult, server: Server) -> None:
 
 
 @pytest.mark.checklist(53)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ANSWERS, st.booleans(), RECIPIENTS, st.integers(1, 9))
 def test_however_the_answers_are_split_the_results_are_the_same(answers, pipelining, recipients, portion):
     whole, _ = converse(Server(iter(answers)), pipelining, recipients, 100_000)
@@ -140,7 +140,7 @@ def test_however_the_answers_are_split_the_results_are_the_same(answers, pipelin
     assert told(split.mails.results) == told(whole.mails.results)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=8), st.sampled_from(UNUSUAL)), max_size=40), st.booleans())
 def test_random_octets_neither_hang_nor_crash(pieces, pipelining):
     client = SmtpClient("mx", Extensions(pipelining=pipelining), Timeouts(), ReplyParser())
