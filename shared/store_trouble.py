@@ -37,7 +37,7 @@ _FULL = Ailment(True, "make room on its disk")
 _LOCKED = Ailment(True, "find the program that keeps it locked")
 _OUT_OF_REACH = Ailment(True, "start the database server, or mend the way to it")
 _NOT_MADE = Ailment(True, "start a scheduler, which creates the tables")
-_FAILING = Ailment(True, "look at its disk, its folder and the limits of this process")
+_FAILING = Ailment(True, "look at its disk, its folder, its log and the limits of this process")
 _READ_ONLY = Ailment(False, "let this user write to the file and its folder")
 _BROKEN = Ailment(False, "stop all workers and restore it from a backup: docs/operations.md")
 
@@ -53,6 +53,15 @@ _SQLITE: Mapping[int, Ailment] = {
     sqlite3.SQLITE_PERM: _READ_ONLY,
     sqlite3.SQLITE_CORRUPT: _BROKEN,
     sqlite3.SQLITE_NOTADB: _BROKEN,
+}
+# The statement is at fault, or what it brings.
+_STATEMENT = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
 }
 # By SQLSTATE, the longest that fits (PostgreSQL's documentation, appendix A).
 _POSTGRESQL: Mapping[str, Ailment] = {
@@ -70,6 +79,7 @@ _POSTGRESQL: Mapping[str, Ailment] = {
     "XX001": _BROKEN,
     "XX002": _BROKEN,
 }
+_TOO_MUCH = "54"  # a statement that is more than the server takes
 
 
 def explained(error: sa.exc.DBAPIError) -> Exception:
@@ -86,9 +96,13 @@ def diagnose(error: sa.exc.DBAPIError) -> Ailment | None:
     if isinstance(cause, sqlite3.Error):
         if str(cause).startswith("no such table"):
             return _NOT_MADE
-        return _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)  # the rest of the code is detail
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest of it is detail
+        return _SQLITE.get(code, None if code in _STATEMENT else _FAILING)
+    of_the_server = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError)
     state = getattr(cause, "sqlstate", None)
     if state is None or error.connection_invalidated:  # what happens to connections has no state
-        return _OUT_OF_REACH if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) else None
+        return _OUT_OF_REACH if of_the_server else None
     known = [start for start in _POSTGRESQL if state.startswith(start)]
-    return _POSTGRESQL[max(known, key=len)] if known else None
+    if known:
+        return _POSTGRESQL[max(known, key=len)]
+    return _FAILING if of_the_server and not state.startswith(_TOO_MUCH) else None

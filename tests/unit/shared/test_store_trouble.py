@@ -38,6 +38,8 @@ WAITS, ENDS, OURS = StoreAway, StoreUnusable, sa.exc.OperationalError
         (of_sqlite(sqlite3.SQLITE_ERROR, "no such table: mails"), WAITS, "scheduler"),
         (of_sqlite(sqlite3.SQLITE_ERROR, "no such column: x"), OURS, ""),
         (of_sqlite(sqlite3.SQLITE_CONSTRAINT), OURS, ""),
+        (of_sqlite(sqlite3.SQLITE_TOOBIG), OURS, ""),
+        (of_sqlite(sqlite3.SQLITE_NOLFS), WAITS, "log"),  # what nobody has thought of is no fault of a mail's
         (of_postgresql(None), WAITS, "database server"),  # no connection at all
         (of_postgresql("57P01"), WAITS, "database server"),  # it is being stopped
         (of_postgresql("57P03"), WAITS, "database server"),  # it is starting
@@ -48,7 +50,8 @@ WAITS, ENDS, OURS = StoreAway, StoreUnusable, sa.exc.OperationalError
         (of_postgresql("42P01"), WAITS, "scheduler"),
         (of_postgresql("42501"), ENDS, "rights"),
         (of_postgresql("XX001"), ENDS, "backup"),
-        (of_postgresql("23505"), OURS, ""),
+        (of_postgresql("54000"), OURS, ""),
+        (of_postgresql("55000"), WAITS, "log"),
         (of_postgresql("23505", lost=True), WAITS, "database server"),  # whatever else, the connection is gone
     ],
 )
@@ -62,5 +65,13 @@ def test_what_may_pass_is_waited_for(error, kind, cure):
         assert cure in found.cure
 
 
-def test_a_statement_that_is_wrong_is_no_ailment_of_the_store():
-    assert diagnose(sa.exc.ProgrammingError("SELECT", {}, psycopg.ProgrammingError("no parameter"))) is None
+@pytest.mark.parametrize(
+    "error",
+    [
+        sa.exc.ProgrammingError("SELECT", {}, psycopg.ProgrammingError("no parameter")),
+        sa.exc.IntegrityError("INSERT", {}, psycopg.errors.UniqueViolation("twice")),
+        sa.exc.DataError("INSERT", {}, psycopg.errors.NumericValueOutOfRange("too large")),
+    ],
+)
+def test_a_statement_that_is_wrong_is_no_ailment_of_the_store(error):
+    assert diagnose(error) is None
