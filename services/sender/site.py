@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+import structlog
 
 from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection, Unreachable
@@ -25,7 +26,11 @@ from shared import metrics
 from shared.classify import turns_us_away
 from shared.contracts import RecipientOutcome, Route
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
-from shared.smtp_reply import Reply
+from shared.smtp_reply import Reply, own_verdict
+from shared.store_trouble import StoreFailed
+from shared.trouble import what_failed
+
+log = structlog.get_logger()
 
 _OLDEST_S = 300.0  # a connection this old takes no more mail: receivers and firewalls tire of long ones
 _IDLE_S = 2.0  # worth keeping for the next mail; longer only occupies the receiver
@@ -39,6 +44,9 @@ _STOP_WITHIN_S = 20.0
 
 # Replies of the site as a whole, whatever they answer: no more now (RFC 5321 section 3.8), or it does not let us in.
 _OF_THE_SITE = frozenset({421}) | OUR_FAULT
+
+# After an error of ours, so that it is not made again and again without a pause.
+_FAILED_PAUSE_S = 30.0
 
 Connect = Callable[[Route], Awaitable[Connection | Unreachable]]
 
@@ -78,7 +86,7 @@ class SiteQueue:
         self._arrived = asyncio.Event()
         self._submitted = asyncio.Event()
         self._room = asyncio.Event()
-        self._claimed = 0  # mails claimed and not reported
+        self._claimed: set[ClaimedWork] = set()  # and not reported
         self._unsent = 0  # octets submitted without a result
         self._session: _Session | None = None
         self._parking: Parked | None = None  # what becomes of mail that the present connection gives back
@@ -97,7 +105,7 @@ class SiteQueue:
     @property
     def load(self) -> int:
         """Pieces of work that are not done."""
-        return len(self._waiting) + self._claimed
+        return len(self._waiting) + len(self._claimed)
 
     def put(self, work: Work) -> None:
         """Add work."""
@@ -135,7 +143,18 @@ class SiteQueue:
                 waiting.cancel()
 
     async def run(self) -> None:
-        """Send what waits, over one connection after another, until nothing comes for a while."""
+        """Send what waits, over one connection after another, until nothing comes for a while.
+
+        An error that nobody planned for costs the mails of this site in this lane a try, and no others.
+        """
+        try:
+            await self._run()
+        except StoreFailed:
+            raise
+        except Exception as error:
+            self._abandon(what_failed(error))
+
+    async def _run(self) -> None:
         while not self._stopping and await self._work_within(_IDLE_S):
             assert self._route is not None
             route = self._route
@@ -148,6 +167,16 @@ class SiteQueue:
                     self._report_all(outcome)
             self.stalled_s = 0.0
         self._park_claimed(Parked("the sender stops"))
+
+    def _abandon(self, failure: str) -> None:
+        log.error("site_failed", reason=failure, claimed=len(self._claimed), next="in_doubt_and_retried")
+        self._again.clear()
+        # Some may have been sent: what failed does not tell.
+        outcome = Deferred(own_verdict(451, "4.3.0", f"the sender failed: {failure}"), in_doubt=True)
+        for claimed in list(self._claimed):
+            self._report_mail(claimed, [outcome] * len(claimed.numbers))
+        while self._waiting:
+            self._report(self._waiting.popleft(), Parked(f"the sender failed: {failure}", _FAILED_PAUSE_S))
 
     async def _open_unless_stopped(self, route: Route) -> "_Session | Outcome | None":
         self._opening = asyncio.ensure_future(self._open(route))
@@ -212,6 +241,9 @@ class SiteQueue:
             await self._unless_stopped(reader, connection)
             await self._judge(session)
             await connection.quit()
+        except Exception:
+            connection.abort()
+            raise
         finally:
             reader.cancel()
             self._session, self._probing = None, False
@@ -280,7 +312,7 @@ class SiteQueue:
                 fresh.append(mail)
             else:
                 self._desk.rooms.give(work.size)
-        self._claimed += len(fresh)
+        self._claimed.update(mail.key for mail in fresh)
         return mails + await self._signed(fresh)
 
     async def _next_batch(self, most: int) -> list[Work]:
@@ -420,7 +452,7 @@ class SiteQueue:
         self._reporter.report(work, [RecipientOutcome(number, attempt, outcome) for number in numbers])
 
     def _report_mail(self, claimed: ClaimedWork, outcomes: Sequence[Outcome]) -> None:
-        self._claimed -= 1
+        self._claimed.discard(claimed)
         self._desk.rooms.give(claimed.work.size)
         triples = zip(claimed.numbers, claimed.attempts, outcomes, strict=True)
         self._reporter.report(claimed.work, [RecipientOutcome(*triple) for triple in triples])

@@ -1,15 +1,18 @@
 """The mail of one site: claimed in a real store, sent to a real server; the lane and the reporter only remember."""
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
 import services.sender.claims
 import services.sender.site
 from services.sender.claims import ClaimDesk
+from services.sender.connection import Connection
+from services.sender.envelope import OutgoingMail
 from shared.contracts import TlsMode
 from shared.mail_store import State, StoreThread
-from shared.outcomes import Parked
+from shared.outcomes import Deferred, Parked
 from tests.support.certificates import Authority
 from tests.support.pipeline import subjects
 from tests.support.sinks import RecordingSink
@@ -247,3 +250,34 @@ def test_a_server_that_takes_two_mails_a_session_gets_all_over_several_though_it
 
     asyncio.run(scenario())
     assert len(sink.connections) == 3
+
+
+def test_an_error_that_nobody_planned_for_costs_the_site_a_try_and_not_the_sender(
+    store: OpenStore, sink: RecordingSink
+):
+    numbers = released(store, 5)
+
+    def break_submit(connection: Connection) -> None:
+        def submit(mails: Iterable[OutgoingMail]) -> None:
+            raise KeyError("nobody planned for this")
+
+        connection.submit = submit  # type: ignore[method-assign]  # a mistake as one of ours could be
+
+    async def scenario() -> None:
+        site = Site(store.url, sink, most=3, fails=break_submit)
+        site.put(*numbers)
+        async with site.running() as run:
+            await asyncio.wait_for(run, 20)
+        deferred, parked = site.reports.told[:3], site.reports.told[3:]
+        assert sorted(deferred) == [(number, "deferred") for number in numbers[:3]]
+        assert parked == [(number, "parked") for number in numbers[3:]]
+        outcome = site.reports.outcomes[0].outcome
+        assert isinstance(outcome, Deferred)
+        assert outcome.in_doubt
+        assert "KeyError: 'nobody planned for this' (test_sender_site.py:" in outcome.reply.text
+        assert len(site.lane.acked) == 5
+        assert site.queue.load == 0
+
+    asyncio.run(scenario())
+    sink.wait_until_idle()
+    assert subjects(sink.mails) == {}

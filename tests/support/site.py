@@ -1,12 +1,12 @@
 """The mail of one site in one lane of a sender: a real store and gate; the lane and the reporter only remember."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 from services.sender.claims import ClaimDesk
-from services.sender.connection import Note, connect
+from services.sender.connection import Connection, Note, Unreachable, connect
 from services.sender.gate import SiteGate
 from services.sender.helo import HeloNames
 from services.sender.signing import Signing
@@ -73,23 +73,32 @@ class Site:
         worker: str = "sender-1",
         beside: "Site | None" = None,
         note: Note | None = None,
+        fails: Callable[[Connection], None] = lambda _: None,
     ) -> None:
-        """`beside`: another lane of the same sender; `note`: its journal's."""
+        """`beside`: another lane of the same sender; `note`: its journal's; `fails`: breaks its connections."""
         self._thread = beside._thread if beside is not None else StoreThread(url)
         self._owner = beside is None
         self._sink = sink
+        self._dial = partial(connect, helo=HeloNames("robot.example"), note=note)
+        self._fails = fails
         self.lane = Lane()
         self.desk = beside.desk if beside is not None else ClaimDesk(self._thread, worker)
         self.gate = beside.gate if beside is not None else SiteGate(self._thread, worker, _retry)
         self.reports = Reports(self.desk)
         self.queue = SiteQueue(
-            partial(connect, helo=HeloNames("robot.example"), note=note),
+            self._connect,
             self.gate,
             self.desk,
             self.reports,  # type: ignore[arg-type]  # has what is used of a Reporter
             lambda: most,
             Signing({}),
         )
+
+    async def _connect(self, route: Route) -> Connection | Unreachable:
+        found = await self._dial(route)
+        if isinstance(found, Connection):
+            self._fails(found)
+        return found
 
     def put(
         self,
