@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, demo, dkim, doctor, mails, replace, send, settings, setup, sites, suppression, up, watch
+from cli import dead, demo, dkim, doctor, doubt, mails, replace, send, settings, setup, sites, suppression, up, watch
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -92,6 +92,12 @@ def _mails(app: typer.Typer) -> None:
     app.command(
         "release", rich_help_panel=_MAILS, epilog=ending("pillarbox release ID", "pillarbox release --batch march")
     )(mails.release)
+    app.command(
+        "resend", rich_help_panel=_MAILS, epilog=ending("pillarbox resend ID", "pillarbox resend --batch march")
+    )(doubt.resend)
+    app.command("close", rich_help_panel=_MAILS, epilog=ending("pillarbox close ID", "pillarbox close --batch march"))(
+        doubt.close
+    )
     app.command(
         "list", rich_help_panel=_MAILS, epilog=ending("pillarbox list", "pillarbox list --state deferred --limit 200")
     )(mails.list_mails)

@@ -87,12 +87,16 @@ def list_row(mail: MailLine, now: datetime, zone: tzinfo | None = None) -> list[
     tries = [state.next_try for state in mail.recipients if state.next_try is not None]
     return [
         mail.id,
-        states_words([state.state for state in mail.recipients]),
+        states_words([_state_word(state) for state in mail.recipients]),
         brief_time(mail.admitted, now, zone),
         brief_time(min(tries), now, zone) if tries else "",
         _addresses([state.address for state in mail.recipients]),
         mail.subject,
     ]
+
+
+def _state_word(state: RecipientState) -> str:
+    return f"{state.state} (in doubt)" if state.in_doubt and state.state != "in_doubt" else state.state
 
 
 def states_words(states: Sequence[str]) -> str:

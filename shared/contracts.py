@@ -234,6 +234,14 @@ class Release(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     """Send held or deferred mails now."""
 
 
+class Resend(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="resend"):
+    """Send mails again that wait in doubt: a second copy may arrive."""
+
+
+class Close(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="close"):
+    """Let mails that are in doubt count as delivered: they are not sent again."""
+
+
 class Replace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="replace"):
     """Put another mail in the place of one that no sender has claimed; the id stays, the hold starts anew."""
 
@@ -316,6 +324,8 @@ class RemoveSuppressions(
 Command = (
     Retract
     | Release
+    | Resend
+    | Close
     | Replace
     | Show
     | ListMails
@@ -327,7 +337,9 @@ Command = (
     | RemoveSuppressions
 )
 
-StateName = Literal["held", "releasing", "released", "claimed", "deferred", "delivered", "bounced", "retracted"]
+StateName = Literal[
+    "held", "releasing", "released", "claimed", "deferred", "in_doubt", "delivered", "bounced", "retracted"
+]
 
 
 class RetractResult(enum.StrEnum):
@@ -354,7 +366,7 @@ class RecipientState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     enhanced: str = ""
     reply: str = ""
     bounce_class: BounceClass | None = None  # of the last attempt, where that failed
-    in_doubt: bool = False
+    in_doubt: bool = False  # the receiver may have taken it, though its answer was lost
 
 
 class RetractedMail(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -386,6 +398,28 @@ class ReleaseAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="
 
     mails: list[ReleasedMail]
     released: int  # recipients, of all mails
+
+
+class DoubtfulMail(Struct, frozen=True, kw_only=True):
+    """The answer to a resend or a close for one mail."""
+
+    id: str
+    recipients: int  # that it was done for
+    detail: str
+
+
+class ResendAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="resend"):
+    """One entry a mail, for the first thousand; an unknown id has one that says so."""
+
+    mails: list[DoubtfulMail]
+    resent: int  # recipients, of all mails
+
+
+class CloseAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="close"):
+    """One entry a mail, for the first thousand; an unknown id has one that says so."""
+
+    mails: list[DoubtfulMail]
+    closed: int  # recipients, of all mails
 
 
 class ReplaceResult(enum.StrEnum):
@@ -568,6 +602,8 @@ class Refusal(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refuse
 Answer = (
     RetractAnswer
     | ReleaseAnswer
+    | ResendAnswer
+    | CloseAnswer
     | ReplaceAnswer
     | ShowAnswer
     | ListAnswer
@@ -633,8 +669,17 @@ class DeferredEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", 
     in_doubt: bool = False  # the receiver may have taken it: a second copy is possible
 
 
+class InDoubtEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="in_doubt"):
+    """The receiver may have taken it. It waits for an operator, and is given up at `until`."""
+
+    bounce_class: BounceClass
+    until: datetime
+
+
 class DeliveredEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="delivered"):
     """The receiver took it."""
+
+    in_doubt: bool = False  # its answer was lost, and an operator lets it count as delivered
 
 
 class BouncedEvent(AttemptEvent, frozen=True, kw_only=True, tag_field="event", tag="bounced"):
@@ -686,6 +731,7 @@ Event = (
     | Held
     | Released
     | DeferredEvent
+    | InDoubtEvent
     | DeliveredEvent
     | BouncedEvent
     | Expired
@@ -700,6 +746,7 @@ EventKind = Literal[
     "held",
     "released",
     "deferred",
+    "in_doubt",
     "delivered",
     "bounced",
     "expired",

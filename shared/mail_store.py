@@ -41,10 +41,11 @@ class State(enum.IntEnum):
     DELIVERED = 6
     BOUNCED = 7
     RETRACTED = 8
+    IN_DOUBT = 9  # the receiver may have it: an operator says whether it goes again
 
 
 CLAIMABLE = (State.RELEASING, State.RELEASED)  # a sender may be quicker than the scheduler's "released"
-RETRACTABLE = (State.HELD, State.RELEASING, State.RELEASED, State.DEFERRED)
+RETRACTABLE = (State.HELD, State.RELEASING, State.RELEASED, State.DEFERRED, State.IN_DOUBT)
 AWAITING_OUTCOME = (State.RELEASING, State.RELEASED, State.CLAIMED)
 
 # After a crash of the scheduler between its mark and the broker's confirm the message may never have left. No longer:

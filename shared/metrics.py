@@ -15,6 +15,11 @@ FAILURES = Counter(
     ["outcome", "bounce_class"],
     registry=REGISTRY,
 )
+IN_DOUBT = Counter(
+    "pillarbox_recipients_in_doubt_total",
+    "Recipients of whom it is not known whether they have the mail",
+    registry=REGISTRY,
+)
 COMMANDS = Counter("pillarbox_commands_total", "Commands answered", ["command"], registry=REGISTRY)
 DEAD = Counter(
     "pillarbox_dead_letters_total",

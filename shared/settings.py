@@ -196,6 +196,13 @@ class Retry(_Group, frozen=True, kw_only=True):
     jitter: Annotated[
         float, Meta(ge=0, le=0.5, description="each wait is longer or shorter by up to this share of it")
     ] = 0.2
+    in_doubt: Annotated[
+        Literal["resend", "park"],
+        Meta(
+            description="a mail that the receiver may have taken, though its answer was lost; resend: it is tried "
+            "again and may arrive twice; park: it waits for an operator to resend or close it, until it is given up"
+        ),
+    ] = "resend"
     give_up: Annotated[Duration, Meta(description="a mail not delivered after this time is bounced")] = Duration(
         days=5
     )  # RFC 5321 section 4.5.4.1: at least 4 to 5 days

@@ -1,12 +1,13 @@
 """Control commands: each is carried out in one transaction and answered, whatever it was."""
 
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TypeVar, assert_never
 
 import msgspec
 import structlog
 
-from services.scheduler import inquiry, recall, sites, suppression
+from services.scheduler import doubt, inquiry, recall, sites, suppression
 from services.scheduler.admission import check_batch, check_id, compose_within, draft, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
@@ -21,6 +22,8 @@ from shared.broker import REPLY_TO, Consumer, Delivery, Message, Properties, Pub
 from shared.contracts import (
     AddSuppressions,
     Answer,
+    Close,
+    CloseAnswer,
     Command,
     ListAnswer,
     ListMails,
@@ -35,6 +38,8 @@ from shared.contracts import (
     ReplaceAnswer,
     Replaced,
     ReplaceResult,
+    Resend,
+    ResendAnswer,
     Retract,
     RetractAnswer,
     RetractedEvent,
@@ -134,6 +139,10 @@ class ControlDesk:
                 return await self._retract(command, now)
             case Release():
                 return await self._release(command, now)
+            case Resend():
+                return await self._resend(command, now)
+            case Close():
+                return await self._close(command, now)
             case Replace():
                 return await self._replace(command, now, user)
             case Show():
@@ -201,6 +210,36 @@ class ControlDesk:
             released += done.released
             if done.following is None:
                 return ReleaseAnswer(mails=named, released=released)
+            after = done.following
+
+    async def _resend(self, command: Resend, now: datetime) -> Answer:
+        answer = ResendAnswer(mails=[], resent=0)
+        async for done in self._pages(doubt.resend, _chosen_by(command), now):
+            self._alarm.set_for(now)
+            named = [*answer.mails, *done.mails][: recall.ANSWERED]
+            answer = ResendAnswer(mails=named, resent=answer.resent + done.recipients)
+        log.info("resent", recipients=answer.resent)
+        return answer
+
+    async def _close(self, command: Close, now: datetime) -> Answer:
+        answer = CloseAnswer(mails=[], closed=0)
+        async for done in self._pages(doubt.close, _chosen_by(command), now):
+            for event in done.events:
+                metrics.OUTCOMES.labels("closed").inc()
+                log.info("closed", mail=event.mail, recipient=event.recipient, attempt=event.attempt, host=event.host)
+            self._housekeeper.final(done.final)
+            await self._announcer.announce(done.events)
+            named = [*answer.mails, *done.mails][: recall.ANSWERED]
+            answer = CloseAnswer(mails=named, closed=answer.closed + done.recipients)
+        return answer
+
+    async def _pages(
+        self, function: Callable[..., doubt.Cleared], selector: Selector, now: datetime
+    ) -> AsyncIterator[doubt.Cleared]:
+        after: int | None = 0
+        while after is not None:
+            done = await self._thread.run(function, selector, now, self._feed.revision, after)
+            yield done
             after = done.following
 
     async def _replace(self, command: Replace, now: datetime, user: str) -> Answer:

@@ -61,6 +61,11 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
             why = f"on its way to a sender since {_when(recipient.since)}: in a lane, behind other mail of its site"
         case State.CLAIMED:
             why = f"{recipient.worker} is sending it since {_when(recipient.claimed)}"
+        case State.IN_DOUBT:
+            why = (
+                f"in doubt: {recipient.host or 'the receiver'} may have taken it; an operator sends it again (`resend`)"
+                f" or closes it (`close`); else it is given up at {_when(recipient.wake)}"
+            )
         case State.DEFERRED if recipient.site:
             why = _why_its_site_waits(recipient, known.get(recipient.site), now)
         case State.DEFERRED if recipient.code == 0:
@@ -138,7 +143,7 @@ def count_states(connection: sa.Connection) -> dict[str, int]:
         .group_by(recipients.c.state)
     )
     counts = {State(state).name.lower(): count for state, count in rows}
-    return {name: counts.get(name, 0) for name in ("held", "releasing", "released", "claimed", "deferred")}
+    return {name: counts.get(name, 0) for name in ("held", "releasing", "released", "claimed", "deferred", "in_doubt")}
 
 
 def content_of(connection: sa.Connection, mail: str) -> bytes | None:
@@ -240,7 +245,7 @@ def _latest_attempt(row: Any) -> list[Step]:
     state, steps = State(row.state), []
     if row.released is not None and state is not State.DEFERRED:
         steps.append(Step(time=row.released, what="released", recipient=row.address, attempt=row.attempt))
-    if row.claimed is not None and state in (State.CLAIMED, State.DELIVERED, State.BOUNCED):
+    if row.claimed is not None and state in (State.CLAIMED, State.DELIVERED, State.BOUNCED, State.IN_DOUBT):
         steps.append(
             Step(time=row.claimed, what="claimed", recipient=row.address, attempt=row.attempt, worker=row.worker)
         )

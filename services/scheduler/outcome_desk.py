@@ -12,7 +12,7 @@ from services.scheduler import sites, store, suppression
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.isolation import each_or_alone
-from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim
+from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim, overdue
 from services.scheduler.reporting import Report, write_reports
 from shared import metrics
 from shared.broker import Consumer, Delivery, Properties, Publisher
@@ -92,9 +92,9 @@ class OutcomeDesk:
         consumer.ack(deliveries)
 
     async def take_lapsed(self, lapsed: Sequence[Pending]) -> None:
-        """Claims whose sender has died: each is in doubt, and tried again after the wait of the schedule.
+        """Claims whose sender has died are in doubt; what was in doubt until its give-up time is given up.
 
-        But one that has been reported is not renewed either, and its outcome waits for as long as no scheduler runs.
+        But a claim that has been reported is not renewed either, and its outcome waits as long as no scheduler runs.
         """
         if lapsed and not await self._caught_up():
             numbers, now = [pending.number for pending in lapsed], datetime.now(UTC)
@@ -102,8 +102,12 @@ class OutcomeDesk:
             return
         for worker in {pending.worker for pending in lapsed}:
             those = [pending for pending in lapsed if pending.worker == worker]
-            log.error("claims_lapsed", worker=worker, recipients=len(those), next="in_doubt_and_retried")
-            outcomes = [RecipientOutcome(each.number, each.attempt, lapsed_claim(each)) for each in those]
+            claims = [pending for pending in those if pending.state is State.CLAIMED]
+            if claims:
+                follows = f"in_doubt_and_{self._feed.settings.retry.in_doubt}"
+                log.error("claims_lapsed", worker=worker, recipients=len(claims), next=follows)
+            outcomes = [RecipientOutcome(each.number, each.attempt, lapsed_claim(each)) for each in claims]
+            outcomes += [RecipientOutcome(each.number, each.attempt, overdue()) for each in those if each not in claims]
             await self._take([OutcomeReport(worker, self._feed.revision, tuple(outcomes))])
 
     async def _caught_up(self) -> bool:
@@ -236,6 +240,8 @@ def _log_report(report: Report) -> None:
 def _log(change: Change) -> None:
     pending, kind = change.pending, change.state.name.lower()
     metrics.OUTCOMES.labels(kind if change.ends_attempt else "parked").inc()
+    if change.in_doubt and not pending.in_doubt:
+        metrics.IN_DOUBT.inc()
     if change.bounce_class is not None:
         metrics.FAILURES.labels(kind, change.bounce_class).inc()
     said = {
@@ -255,5 +261,11 @@ def _log(change: Change) -> None:
             **said,
             bounce_class=change.bounce_class,
             in_doubt=change.in_doubt or None,
-            next=f"waits_for_{change.site}" if change.site else f"retry_at_{change.wake.isoformat()}",
+            next=_next_of(change, change.wake),
         )
+
+
+def _next_of(change: Change, wake: datetime) -> str:
+    if change.state is State.IN_DOUBT:
+        return f"an_operator_decides_until_{wake.isoformat()}"
+    return f"waits_for_{change.site}" if change.site else f"retry_at_{wake.isoformat()}"

@@ -10,7 +10,7 @@ import msgspec
 from services.scheduler.retry import Again, GiveUp, next_try, suited
 from shared.addresses import domain_of
 from shared.classify import classify
-from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired
+from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired, InDoubtEvent
 from shared.durations import Duration
 from shared.mail_store import AWAITING_OUTCOME, CLAIMABLE, State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
@@ -39,6 +39,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     give_up: datetime
     claimed: datetime | None = None
     site: str | None = None  # that kept it from being sent, since its last attempt
+    in_doubt: bool = False  # an earlier attempt may have delivered it
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ def decide(
             host=host,
             reply=_short(reply),
             bounce_class=None if state is State.DELIVERED or not reply.code else classify(last or reply),
-            in_doubt=in_doubt,
+            in_doubt=in_doubt or (pending.in_doubt and state is not State.DELIVERED),
             ends_attempt=not isinstance(outcome, Parked) or wake is None,
             last=None if last is None else _short(last),
             site=site.name if site is not None else None,
@@ -126,6 +127,8 @@ def decide(
         case Deferred(reply, host, in_doubt):
             waits = suited(retry, classify(reply))
             match next_try(pending.attempt, pending.admitted, pending.give_up, now, waits, chance):
+                case Again() if in_doubt and retry.in_doubt == "park":
+                    return change(State.IN_DOUBT, reply, host, wake=pending.give_up, in_doubt=True)
                 case Again(at):
                     attempt = pending.attempt + 1
                     return change(State.DEFERRED, reply, host, wake=at, attempt=attempt, in_doubt=in_doubt)
@@ -144,14 +147,22 @@ def _next_probe(site: Site, now: datetime, wake: datetime) -> datetime:
 def is_news(pending: Pending, attempt: int, outcome: Outcome, worker: str) -> bool:
     """Whether an outcome changes anything: a second one of an attempt does not, nor a late one of an earlier attempt.
 
-    But a late `Delivered` does while the next attempt is not under way: it saves the receiver a second copy. Of a
-    claimed recipient only the claimer tells: another worker had a second copy of the work, and sends nothing.
+    But a late `Delivered` does while the next attempt is not under way: it saves the receiver a second copy, or ends a
+    doubt. Of a claimed recipient only the claimer tells: another worker had a second copy of the work, and sends
+    nothing.
     """
     if pending.state is State.CLAIMED and pending.worker != worker:
         return False
     if pending.attempt == attempt and pending.state in AWAITING_OUTCOME:
         return True
-    return isinstance(outcome, Delivered) and pending.state in (State.DEFERRED, *CLAIMABLE)
+    if pending.attempt == attempt and pending.state is State.IN_DOUBT and not _is_doubtful(outcome):
+        return True
+    ends_a_doubt = pending.in_doubt and pending.state in (State.IN_DOUBT, State.BOUNCED, State.RETRACTED)
+    return isinstance(outcome, Delivered) and (ends_a_doubt or pending.state in (State.DEFERRED, *CLAIMABLE))
+
+
+def _is_doubtful(outcome: Outcome) -> bool:
+    return isinstance(outcome, Parked) or (isinstance(outcome, Deferred) and outcome.in_doubt)
 
 
 def lapsed_claim(pending: Pending) -> Deferred:
@@ -159,6 +170,11 @@ def lapsed_claim(pending: Pending) -> Deferred:
     return Deferred(
         own_verdict(451, "4.3.0", f"the sender {pending.worker} died with the mail in its hands"), in_doubt=True
     )
+
+
+def overdue() -> Deferred:
+    """The outcome of what nobody has sent again or closed until its give-up time. The doubt stays."""
+    return Deferred(own_verdict(451, "4.4.2", "the receiver's answer was lost, and nobody has cleared it up since"))
 
 
 def event_of(change: Change) -> Event | None:
@@ -183,6 +199,9 @@ def event_of(change: Change) -> Event | None:
     match change.state:
         case State.DELIVERED:
             return DeliveredEvent(**said)
+        case State.IN_DOUBT:
+            assert change.wake is not None
+            return InDoubtEvent(**said, until=change.wake)
         case State.BOUNCED:
             ours = reply.enhanced == EXPIRED and not reply.remote  # a receiver may say 4.4.7 of its own
             return (Expired if ours else BouncedEvent)(**said)

@@ -86,11 +86,11 @@ def retract(
 
     A page of mails: the rest follow `after` what it says.
     """
-    rows, following = _page(connection, selector, after)
+    rows, following = page_of(connection, selector, after)
     if not rows and selector.id:
         if _remember(connection, selector, now, revision):
             return _unknown(selector)
-        rows, following = _page(connection, selector, after)  # it has arrived meanwhile, at another scheduler
+        rows, following = page_of(connection, selector, after)  # it has arrived meanwhile, at another scheduler
         if not rows:
             return _unknown(selector)
     taken = _take_back(connection, [row for row in rows if row.state in RETRACTABLE], now, revision)
@@ -122,17 +122,18 @@ def release(
     name: int = ANSWERED,
 ) -> Rescheduling:
     """Make held and deferred recipients due now: a page of mails, as `retract` does."""
-    rows, following = _page(connection, selector, after)
+    rows, following = page_of(connection, selector, after)
     waiting = [row for row in rows if row.state in (State.HELD, State.DEFERRED)]
     for part in chunks([row.no for row in waiting]):
         connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
     sites.call(connection, {row.site for row in waiting if row.site}, now)
-    _note(connection, waiting, "released by an operator", now, revision)
+    note(connection, waiting, "released by an operator", now, revision)
     counts = {row.mail: 0 for row in rows}
     for row in waiting:
         counts[row.mail] += 1
     names = {row.mail: row.id for row in rows}
-    answered = [_released_mail(names[mail], count) for mail, count in list(counts.items())[:name]]
+    doubtful = {row.mail for row in rows if row.state == State.IN_DOUBT}
+    answered = [_released_mail(names[mail], count, mail in doubtful) for mail, count in list(counts.items())[:name]]
     if not rows and selector.id:
         answered = [ReleasedMail(id=selector.id, released=0, detail="no such mail")]
     return Rescheduling(answered, len(waiting), following)
@@ -151,12 +152,14 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
     heeded = [row for row in rows if not _is_suppressed(row)] or rows
     if final := next((row for row in heeded if row.state not in RETRACTABLE), None):
         return Replacement(ReplaceResult.TOO_LATE, f"{final.address}: {State(final.state).name.lower()}")
+    if doubtful := next((row for row in heeded if row.in_doubt), None):
+        return Replacement(ReplaceResult.TOO_LATE, f"{doubtful.address}: the receiver may have taken it")
     number = rows[0].mail
     # A correction stays part of its batch, and its submitter's unless somebody else says so.
     draft = msgspec.structs.replace(
         draft, batch=draft.batch or rows[0].batch, submitted_by=draft.submitted_by or rows[0].submitted_by
     )
-    _note(connection, rows, "replaced", draft.admitted, draft.revision)
+    note(connection, rows, "replaced", draft.admitted, draft.revision)
     connection.execute(sa.delete(recipients).where(recipients.c.mail == number))
     connection.execute(sa.update(mails).where(mails.c.no == number).values(store.mail_columns(draft)))
     connection.execute(sa.update(contents).where(contents.c.mail == number).values(data=draft.composed.content))
@@ -174,7 +177,7 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def _page(connection: sa.Connection, selector: Selector, after: int) -> tuple[Sequence[Any], int | None]:
+def page_of(connection: sa.Connection, selector: Selector, after: int) -> tuple[Sequence[Any], int | None]:
     """Rows of the next mails with all their recipients that are meant, and where those that follow begin."""
     if selector.recipient:  # one row of each mail: by its number, which the index of addresses has
         rows = _rows(connection, sa.and_(chosen(selector), recipients.c.no > after), _MOST_MAILS)
@@ -202,8 +205,8 @@ def _rows(connection: sa.Connection, condition: Any, most: int | None = None) ->
     return connection.execute(
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
-            recipients.c.site, recipients.c.bounce_class, recipients.c.in_doubt, mails.c.id, mails.c.batch,
-            mails.c.submitted_by,
+            recipients.c.site, recipients.c.bounce_class, recipients.c.in_doubt, recipients.c.host,
+            mails.c.id, mails.c.batch, mails.c.submitted_by,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(condition)
@@ -282,11 +285,13 @@ def _retracted_mail(mail: str, result: RetractResult, states: list[RecipientStat
     return RetractedMail(id=mail, result=result, detail=detail, recipients=states)
 
 
-def _released_mail(mail: str, count: int) -> ReleasedMail:
-    return ReleasedMail(id=mail, released=count, detail="it goes now" if count else "nothing of it was waiting")
+def _released_mail(mail: str, count: int, in_doubt: bool) -> ReleasedMail:
+    nothing = "it is in doubt: `resend` or `close` it" if in_doubt else "nothing of it was waiting"
+    return ReleasedMail(id=mail, released=count, detail="it goes now" if count else nothing)
 
 
-def _note(connection: sa.Connection, rows: Sequence[Any], what: str, now: datetime, revision: int) -> None:
+def note(connection: sa.Connection, rows: Sequence[Any], what: str, now: datetime, revision: int) -> None:
+    """Write into the history what was done for recipients."""
     if rows:
         connection.execute(
             sa.insert(history),

@@ -62,7 +62,7 @@ class Due(msgspec.Struct, frozen=True):
     """What has to be looked at now."""
 
     leaving: list[Leaving]
-    lapsed: list[Pending]  # claims whose sender has died: in doubt
+    lapsed: list[Pending]  # claims whose sender has died, and what was in doubt until its give-up time
     count: int  # recipients, of both
 
 
@@ -208,6 +208,7 @@ _pending_columns = (
     recipients.c.worker,
     recipients.c.claimed,
     recipients.c.site,
+    recipients.c.in_doubt,
     mails.c.id,
     mails.c.batch,
     mails.c.admitted,
@@ -255,10 +256,13 @@ _put_back = (
     )
 )
 
+# Not sent by themselves when their time comes.
+_LAPSES = (State.CLAIMED, State.IN_DOUBT)
+
 _look_later = (
     sa.update(recipients)
     .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
-    .where(recipients.c.state == int(State.CLAIMED), recipients.c.wake <= bindparam("now"))
+    .where(recipients.c.state.in_([int(state) for state in _LAPSES]), recipients.c.wake <= bindparam("now"))
     .values(wake=bindparam("later"))
 )
 
@@ -266,13 +270,13 @@ _next_wake = sa.select(sa.func.min(recipients.c.wake)).where(recipients.c.wake.i
 
 
 def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
-    """Take up to `most` recipients whose time has come; all but lapsed claims are `releasing` afterwards.
+    """Take up to `most` recipients whose time has come; all but what has lapsed are `releasing` afterwards.
 
     Also those whose lease has run out go again: their attempt number stays, so whichever copy comes first counts.
     """
     rows = connection.execute(_due, {"now": now, "most": most}).all()
-    lapsed = [_pending(row) for row in rows if row.state == State.CLAIMED]
-    going = [row for row in rows if row.state != State.CLAIMED]
+    lapsed = [_pending(row) for row in rows if row.state in _LAPSES]
+    going = [row for row in rows if row.state not in _LAPSES]
     for part in chunks([row.no for row in going]):
         connection.execute(_releasing, {"numbers": part, "now": now, "lease_end": now + RELEASING_LEASE})
     return Due(_leaving(going), lapsed, len(rows))
@@ -306,7 +310,7 @@ def put_back(connection: sa.Connection, numbers: Sequence[int], wake: datetime) 
 
 
 def look_later(connection: sa.Connection, numbers: Sequence[int], now: datetime, later: datetime) -> None:
-    """Take these claims for lapsed no earlier, unless they are renewed or settled by now."""
+    """Take these for lapsed no earlier, unless they are renewed or settled by now."""
     for part in chunks(numbers):
         connection.execute(_look_later, {"numbers": part, "now": now, "later": later})
 
@@ -329,14 +333,13 @@ _pending_by_number = (
 
 _SETTLED = (
     "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "bounce_class",
-    "site",
+    "in_doubt", "site",
 )  # fmt: skip
 
 _settle = (
     sa.update(recipients)
     .where(recipients.c.no == bindparam("number"))
     .values({name: bindparam(f"new_{name}") for name in _SETTLED})
-    .values(in_doubt=sa.or_(bindparam("new_in_doubt"), sa.and_(recipients.c.in_doubt, bindparam("doubt_stays"))))
 )
 
 
@@ -373,6 +376,7 @@ def _pending(row: Any) -> Pending:
         give_up=row.give_up,
         claimed=row.claimed,
         site=row.site,
+        in_doubt=row.in_doubt,
     )
 
 
@@ -391,7 +395,6 @@ def _settle_row(change: Change) -> dict[str, Any]:
         "new_reply": change.reply.text,
         "new_bounce_class": change.bounce_class or "",
         "new_in_doubt": change.in_doubt,
-        "doubt_stays": change.state is not State.DELIVERED,
         "new_site": change.site,
     }
 
@@ -404,7 +407,7 @@ def _attempt_row(change: Change) -> dict[str, Any]:
     return {
         "mail": change.pending.mail_no,
         "time": change.time,
-        "what": "deferred",
+        "what": change.state.name.lower(),
         "recipient": change.pending.address,
         "attempt": change.pending.attempt,
         "revision": change.revision,
@@ -414,7 +417,7 @@ def _attempt_row(change: Change) -> dict[str, Any]:
         "enhanced": change.reply.enhanced,
         "reply": change.reply.text,
         "bounce_class": change.bounce_class or "",
-        "next_try": change.next_probe or change.wake,
+        "next_try": None if change.state is State.IN_DOUBT else change.next_probe or change.wake,
         "detail": _detail(change),
     }
 

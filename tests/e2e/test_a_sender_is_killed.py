@@ -92,3 +92,15 @@ def test_a_reply_that_is_lost_after_the_final_dot_is_in_doubt_and_the_mail_may_c
     assert pipeline.wait_for_event("deferred", mail)["in_doubt"]
     pipeline.wait_for_all([sink], [mail])
     assert subjects(sink.mails) == {mail: 2}
+
+    pipeline.change(retry={"in_doubt": "park"})
+    sink.hang_up(".", times=2)
+    again, enough = pipeline.submit_many(2)
+    pipeline.wait_for_events(2, "in_doubt")
+    assert {line["id"] for line in pipeline.control("list", state="in_doubt")["mails"]} == {again, enough}
+
+    assert pipeline.control("resend", id=again)["resent"] == 1
+    assert pipeline.control("close", id=enough)["closed"] == 1
+    pipeline.wait_for_all([sink], [again, enough])
+    assert subjects(sink.mails) == {mail: 2, again: 2, enough: 1}
+    assert pipeline.wait_for_event("delivered", enough)["in_doubt"]

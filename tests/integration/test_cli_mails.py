@@ -43,6 +43,10 @@ def test_a_delivered_mail_is_too_late_to_take_back_and_says_who_took_it_when(up:
     assert (replaced.code, replaced.out) == (1, f"{mail}: too late: b@y.example: delivered\n")
     released = up.command("release", mail)
     assert (released.code, released.out) == (1, f"{mail}: nothing of it was waiting\n")
+    resent = up.command("resend", mail)
+    assert (resent.code, resent.out) == (1, f"{mail}: nothing of it waits in doubt\n")
+    closed = up.command("close", mail, "--json")
+    assert (closed.code, closed.json["closed"], closed.json["mails"][0]["recipients"]) == (1, 0, 0)
 
 
 def test_a_whole_batch_is_taken_back(up: Up):

@@ -43,7 +43,7 @@ def test_a_replacement_brings_its_submission():
     [
         (b"", "", "not JSON"),
         (b"[]", "command", "takes one of"),
-        (b"{}", "command", "list, release, replace, retract, settings, show, sites, stats"),
+        (b"{}", "command", "close, list, release, replace, resend, retract, settings, show, sites, stats"),
         (b'{"command": "retrct"}', "command", "got 'retrct'"),
         (b'{"command": null}', "command", "takes one of"),
         (b'{"command": ["retract"]}', "command", "takes one of"),

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, key_of, lapsed_claim
-from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Expired
+from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, key_of, lapsed_claim, overdue
+from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Expired, InDoubtEvent
 from shared.mail_store import State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
@@ -169,6 +169,45 @@ def test_doubt_survives_the_giving_up():
     assert decided(DOUBT, give_up=NOW).in_doubt
 
 
+@pytest.mark.parametrize(("outcome", "in_doubt"), [(LATER, True), (NO, True), (BUSY, True), (YES, False)])
+def test_doubt_stays_until_the_mail_is_delivered(outcome, in_doubt):
+    assert decided(outcome, in_doubt=True).in_doubt is in_doubt
+
+
+def parked(outcome: Outcome, **changed) -> Change:
+    retry = msgspec.structs.replace(RETRY, in_doubt="park")
+    return decide(
+        pending(**changed), outcome, worker="sender-2", revision=4, now=NOW, retry=retry, chance=random.Random(1)
+    )
+
+
+GIVE_UP = ADMITTED + timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changed", "state", "attempt", "wake"),
+    [
+        (DOUBT, {}, State.IN_DOUBT, 1, GIVE_UP),
+        (lapsed_claim(pending()), {"attempt": 3}, State.IN_DOUBT, 3, GIVE_UP),
+        (DOUBT, {"give_up": NOW}, State.BOUNCED, 1, None),
+        (LATER, {}, State.DEFERRED, 2, NOW + timedelta(minutes=5)),
+        (LATER, {"in_doubt": True}, State.DEFERRED, 2, NOW + timedelta(minutes=5)),  # sent again by an operator
+        (overdue(), {"state": State.IN_DOUBT, "give_up": NOW, "in_doubt": True}, State.BOUNCED, 1, None),
+    ],
+)
+def test_what_is_in_doubt_can_be_made_to_wait_for_an_operator(outcome, changed, state, attempt, wake):
+    change = parked(outcome, **changed)
+    assert (change.state, change.attempt, change.wake) == (state, attempt, wake)
+
+
+def test_what_waits_for_an_operator_has_an_event_of_its_own_and_expires_in_doubt():
+    event = event_of(parked(DOUBT))
+    assert isinstance(event, InDoubtEvent)
+    assert (event.until, event.attempt, event.bounce_class) == (GIVE_UP, 1, BounceClass.NETWORK)
+    change = parked(overdue(), state=State.IN_DOUBT, give_up=NOW, in_doubt=True)
+    assert (type(event_of(change)), change.in_doubt) == (Expired, True)
+
+
 def test_a_reply_of_sixty_four_kilobytes_is_cut():
     change = decided(Bounced(Reply(550, "5.0.0", "x" * 64_000), MX))
     assert len(change.reply.text) < 2100
@@ -209,6 +248,28 @@ def test_nothing_is_news_to_a_recipient_that_is_final(outcome, state, attempt):
 )
 def test_of_an_earlier_attempt_only_a_delivery_is_news_and_only_before_the_next_claim(state, outcome, expected):
     assert is_news(pending(state=state, attempt=2), 1, outcome, "sender-1") is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "in_doubt", "attempt", "outcome", "expected"),
+    [
+        (State.IN_DOUBT, True, 2, YES, True),  # the journal of its sender was found late
+        (State.IN_DOUBT, True, 1, YES, True),
+        (State.IN_DOUBT, True, 2, NO, True),  # it had refused it: there is no doubt
+        (State.IN_DOUBT, True, 2, LATER, True),
+        (State.IN_DOUBT, True, 1, LATER, False),
+        (State.IN_DOUBT, True, 2, DOUBT, False),  # as was known
+        (State.IN_DOUBT, True, 2, BUSY, False),
+        (State.BOUNCED, True, 2, YES, True),  # given up in doubt
+        (State.BOUNCED, True, 2, NO, False),
+        (State.BOUNCED, False, 2, YES, False),
+        (State.RETRACTED, True, 2, YES, True),
+        (State.RETRACTED, False, 2, YES, False),
+        (State.DELIVERED, True, 2, YES, False),  # closed by an operator
+    ],
+)
+def test_the_truth_ends_a_doubt_however_late_it_comes(state, in_doubt, attempt, outcome, expected):
+    assert is_news(pending(state=state, attempt=2, in_doubt=in_doubt), attempt, outcome, "sender-1") is expected
 
 
 def test_a_second_outcome_of_an_attempt_is_no_news():
