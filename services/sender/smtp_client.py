@@ -22,6 +22,7 @@ from shared.outcomes import Bounced, Deferred, Delivered
 from shared.settings import Timeouts
 from shared.smtp_reply import Reply, own_verdict
 
+_NOTHING = memoryview(b"")
 BLOCK = 128 * 1024  # octets of content that are written at once; a larger content waits for each block to leave
 
 
@@ -42,7 +43,7 @@ class SmtpClient:
         self._pipelining = offered.pipelining and pipelining
         self._open: _Transaction | None = None  # the next MAIL waits until it is out of the way
         self._out: list[bytes] = []
-        self._body = memoryview(b"")  # of a large content: what is still to be written, before `_out`
+        self._body = _NOTHING  # of a large content: what is still to be written, before `_out`
         self._queued: list[tuple[_Expected, _Transaction]] = []  # the answers to what lies in `_out`
         self._expected: deque[tuple[_Expected, _Transaction]] = deque()  # the answers to what was written
         self._stopping = self._quitting = False
@@ -112,7 +113,8 @@ class SmtpClient:
     def to_send(self, now: float) -> bytes | memoryview:
         """Octets for the server, b"" when there are none now; to be called again when they have left."""
         if self._body:
-            block, self._body = self._body[:BLOCK], self._body[BLOCK:]
+            block, rest = self._body[:BLOCK], self._body[BLOCK:]
+            self._body = rest or _NOTHING  # an empty view of a content would keep all of it in memory
             self.deadline = now + self._block
             return block
         if not self._out:
@@ -340,7 +342,7 @@ class SmtpClient:
         self._end_reply = reply
         in_doubt = next((transaction for expected, transaction in self._expected if expected is self._dot), None)
         self._out.clear()
-        self._body = memoryview(b"")
+        self._body = _NOTHING
         if in_doubt is None:
             self.mails.dismiss(reply, suspect, None)
         else:

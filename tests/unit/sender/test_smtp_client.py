@@ -1,6 +1,7 @@
 """Transactions, as transcripts."""
 
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -622,6 +623,21 @@ def test_a_large_content_goes_in_blocks_and_the_final_dot_after_them(size):
     stuffed = content.replace(b"\r\n.", b"\r\n..")
     envelope = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n"
     assert b"".join(blocks) == stuffed + b".\r\n" + envelope
+
+
+def test_a_large_content_is_forgotten_when_its_outcome_is_taken_though_the_session_goes_on():
+    content = b"x" * (3 * BLOCK) + b"\r\n"
+    before = sys.getrefcount(content)
+    machine = client()
+    machine.submit([mail(1, content=content)])
+    said(machine)
+    machine.feed(b"250 ok\r\n250 ok\r\n354 go\r\n", 0)
+    said(machine)
+    machine.feed(b"250 ok\r\n", 0)
+    assert told(machine.mails.results) == ["1: delivered 250 ok"]
+    machine.mails.results.clear()
+    assert not machine.closed
+    assert sys.getrefcount(content) == before
 
 
 def large(*events: str) -> list[str]:
