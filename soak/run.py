@@ -90,9 +90,9 @@ class Soak:
         ends = time.monotonic() + self._plan.minutes * 60
         kinds = [kind for kind in self._plan.kinds if kind.needs is None or kind.needs in self.there.has]
         for kind in in_turn(kinds, self._chance):
+            self._rest(self._chance.uniform(*_REST_S), publisher)
             if time.monotonic() > ends:
                 return
-            self._rest(self._chance.uniform(*_REST_S), publisher)
             self.do(kind)
 
     def by_counts(self, publisher: Publisher) -> None:
