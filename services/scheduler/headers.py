@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime
+from functools import lru_cache
 
 from shared.addresses import Address
 
@@ -47,9 +48,15 @@ def _encoded_words(text: str, header: str) -> list[str]:
     return [word for word in words if word]  # beside a very long name there is room for none
 
 
+@lru_cache(maxsize=4)
+def _written(now: datetime) -> str:
+    """All mails of a batch are admitted at the same time."""
+    return format_datetime(now)
+
+
 def date_line(now: datetime) -> str:
     """Date of now (RFC 5322 section 3.3)."""
-    return f"Date: {format_datetime(now)}\r\n"
+    return f"Date: {_written(now)}\r\n"
 
 
 def message_id_line(mail: str, domain: str) -> str:
@@ -59,7 +66,7 @@ def message_id_line(mail: str, domain: str) -> str:
 
 def received_line(mail: str, host: str, now: datetime) -> str:
     """The trace header of a finished mail that passes through us (RFC 5321 section 4.4)."""
-    return f"Received: by {host} (Pillarbox) with AMQP id {id_token(mail)};\r\n {format_datetime(now)}\r\n"
+    return f"Received: by {host} (Pillarbox) with AMQP id {id_token(mail)};\r\n {_written(now)}\r\n"
 
 
 def id_token(mail: str) -> str:
