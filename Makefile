@@ -58,7 +58,7 @@ soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--m
 repeat: $(READY) ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
 	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
-	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py --timeout 0
+	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py tests/fuzz --timeout 0
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'exit 130' INT; failed=0; \
 	for round in $$(seq $(ROUNDS)); do \
 	    if $(BIN)/python -m pytest tests/e2e $(ARGS) >"$$log" 2>&1; then \

@@ -188,7 +188,7 @@ def _read(lines: IO[str]) -> Iterator[SuppressedAddress]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        entry = _from_json(line, number) if line.lstrip().startswith("{") else _from_csv(line)
+        entry = _from_json(line, number) if line.lstrip().startswith("{") else _from_csv(line, number)
         if not (number == 1 and entry.address.strip().lower() == _COLUMNS[0]):
             yield entry
 
@@ -201,8 +201,11 @@ def _from_json(line: str, number: int) -> SuppressedAddress:
     return SuppressedAddress(address=found.address, reason=found.reason[:500])
 
 
-def _from_csv(line: str) -> SuppressedAddress:
-    address, reason, *_ = [*next(csv.reader([line])), ""]
+def _from_csv(line: str, number: int) -> SuppressedAddress:
+    try:
+        address, reason, *_ = [*next(csv.reader([line])), ""]
+    except csv.Error as error:
+        raise CommandFailed(f"line {number}: {error}; takes an address, and perhaps a comma and a reason") from error
     return SuppressedAddress(address=address, reason=reason.strip()[:500])
 
 

@@ -151,7 +151,7 @@ def rules() -> tuple[tuple[Rule, re.Pattern[str]], ...]:
     return tuple((rule, re.compile(rule.says)) for rule in read)
 
 
-_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
+_ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>]+@[^\s<>]+")  # from where a word begins: else each of its letters is tried
 _TOKEN = re.compile(r"(?<![\w.-])(?=[a-z.-]*\d)[\w.-]{10,}")  # ids of sessions, host names with numbers, IP addresses
 _NUMBER = re.compile(r"\d+")
 
