@@ -1,4 +1,4 @@
-"""`python -m bench.memory`: how much memory each worker has, whatever waits; docs/benchmarks.md has the figures.
+"""`python -m bench.memory`: how much memory each worker has, whatever waits; docs/reliability.md has the figures.
 
 python -m bench.memory held large --held 100000
 """
