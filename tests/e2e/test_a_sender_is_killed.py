@@ -59,7 +59,7 @@ def test_mail_that_the_receiver_has_taken_is_delivered_once_though_its_sender_co
     told = pipeline.wait_for_events(3, "delivered")
     assert {(event["mail"], event["attempt"]) for event in told} == {(id, 1) for id in ids}
     assert not pipeline.events("deferred")
-    assert successor.logged("journal_taken_over")
+    successor.wait_for_log("journal_taken_over")
 
 
 def test_one_of_two_is_killed_under_load_nothing_is_lost_and_only_what_was_in_doubt_may_come_twice(
