@@ -42,7 +42,7 @@ class Consumer(ChannelKeeper):
         self._unsent: list[int] = []  # done, not yet told to the broker
         self._lowest = 1
         self._flush: asyncio.TimerHandle | None = None
-        self._ended = False  # it is ended: what is in hand is finished, then the channel is opened anew
+        self._ended = False  # the subscription is: what is in hand is finished, then the channel is opened anew
 
     async def batch(self, limit: int, linger_s: float = 0.0, enough: int | None = None) -> list[Delivery]:
         """Wait for at least one delivery, then take what there is, up to `limit`.
