@@ -4,6 +4,8 @@ PYTHON ?= python3
 PACKAGES ?= tools/packages
 UNPACKED ?= tools/unpacked
 ROUNDS ?= 20
+# Tests wait for most of their time. A file stays with one of the four; the order is kept, for the longest come first.
+PARALLEL ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 VENV := .venv
@@ -19,8 +21,11 @@ RABBITMQ_4_FROM := trixie
 SERVERS_FOR_BENCHES := rabbitmq-server postfix
 SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 
+# Tests start the workers some hundred times: without compiled files each start takes a fifth longer.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench bench-quick soak repeat docs clean rabbitmq rabbitmq-4
+.PHONY: help up demo test servers check bench bench-quick soak repeat docs clean rabbitmq rabbitmq-4
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -32,11 +37,13 @@ up: $(READY) rabbitmq ## run everything here: broker, workers and a test inbox
 demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
 	@$(BIN)/pillarbox demo $(ARGS)
 
-test: $(READY) ## run every test (ARGS='-k name' for some)
+test: $(READY) servers ## run every test, four files at a time (ARGS='-k name' for some, one by one)
+	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
+
+servers: ## install and unpack the servers that the tests start
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
 	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
 	@$(MAKE) --no-print-directory rabbitmq-4 || echo "make: no RabbitMQ 4 here: what runs against it is skipped"
-	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -55,9 +62,7 @@ soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--m
 	@$(PACKAGES) $(SERVERS_FOR_SOAKS)
 	@$(BIN)/python -m soak $(ARGS)
 
-repeat: $(READY) ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
-	@$(PACKAGES) $(SERVERS_FOR_TESTS)
-	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
+repeat: $(READY) servers ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py tests/fuzz --timeout 0
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; trap 'exit 130' INT; failed=0; \
 	for round in $$(seq $(ROUNDS)); do \

@@ -110,6 +110,7 @@ def _encrypted() -> bytes:
         (_pem(ec.generate_private_key(ec.SECP256R1())), "neither an RSA nor an Ed25519"),
         (Path(__file__).with_name("rsa768.pem").read_bytes(), "768 bits; takes 1024 at least"),
     ],
+    ids=["broken off", "empty", "encrypted", "another kind", "short"],
 )
 @pytest.mark.checklist(184)
 def test_a_key_that_does_not_fit_defers_the_mail_and_says_why(pem, says, tmp_path):
