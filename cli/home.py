@@ -81,6 +81,7 @@ class Home:
                     if not left:
                         raise CommandFailed(self._taken()) from None
                     time.sleep(_LOCK_PAUSE_S)
+            self.forget_run()  # what a killed one has left would be taken for this one's
             yield
 
     def _taken(self) -> str:
