@@ -2,6 +2,11 @@
 
 import time
 
+import msgspec
+import pika
+import pika.exceptions
+
+from shared.contracts import OutcomeReport
 from tests.support.pipeline import Pipeline, Worker, relay_to
 from tests.support.rabbitmq import queues_limited
 
@@ -18,6 +23,17 @@ def _submit_until(pipeline: Pipeline, worker: Worker, event: str) -> list[str]:
     return mails
 
 
+def _fill_outcomes(pipeline: Pipeline) -> None:
+    """Reports of nothing, until the queue takes no more."""
+    nothing = msgspec.msgpack.encode(OutcomeReport("nobody", 0, ()))
+    try:
+        for _ in range(1000):
+            pipeline.client.publish("pillarbox.outcome", nothing, pika.BasicProperties(delivery_mode=2))
+    except pika.exceptions.NackError:
+        return
+    raise AssertionError("it takes whatever comes")
+
+
 def test_mail_waits_in_front_of_each_full_queue_and_none_is_lost(rabbitmq, amqp_url, start_pipeline, sink):
     pipeline = start_pipeline(relay_to(sink), resolvers=0, senders=0)
     scheduler = pipeline.of("scheduler")[0]
@@ -30,6 +46,7 @@ def test_mail_waits_in_front_of_each_full_queue_and_none_is_lost(rabbitmq, amqp_
     scheduler.wait_for_log("release_refused_over")
     pipeline.stop(scheduler)
     with queues_limited(rabbitmq, amqp_url, "^pillarbox[.]outcome$", 1):
+        _fill_outcomes(pipeline)
         [sender] = pipeline.start(sender=1)
         sender.wait_for_log("outcomes_refused")
     sender.wait_for_log("outcomes_refused_over")
