@@ -26,7 +26,6 @@ Notice = Literal["failure", "delay", "success"]
 Notify = Literal["never"] | Annotated[list[Notice], Meta(min_length=1, max_length=3)]
 Ret = Literal["hdrs", "full"]
 Revision = Annotated[int, Meta(ge=0, le=2**31 - 1)]  # of a settings document; the upper bound is the store's column
-RowNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # of the mail store; larger ones are no column's
 AddressList = list[str] | str  # one, or several; each with or without a display name
 
 
@@ -71,7 +70,7 @@ class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Recipient(Struct, frozen=True, array_like=True):
     """One recipient of one mail: the number of its row in the mail store, and its address."""
 
-    no: RowNumber
+    no: int
     address: str
 
 
@@ -178,7 +177,7 @@ class SendRequest(Struct, frozen=True, array_like=True):
 class RecipientOutcome(Struct, frozen=True, array_like=True):
     """What became of one recipient in one attempt."""
 
-    recipient: RowNumber
+    recipient: int  # Recipient.no
     attempt: int
     outcome: Outcome
 

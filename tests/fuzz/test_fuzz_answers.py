@@ -180,12 +180,6 @@ def test_messages_between_workers_are_read_or_not(case):
         msgspec.msgpack.encode(msgspec.msgpack.decode(octets, type=type(good)))
 
 
-def test_a_number_that_the_store_has_no_room_for_is_no_outcome():
-    absurd = msgspec.msgpack.encode(RecipientOutcome(2**64 - 1, 1, Delivered(REPLY, "mx")))
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.msgpack.decode(absurd, type=RecipientOutcome)
-
-
 @rounds
 @given(damaged(st.just(b"".join(written(Record("w", number, ())) for number in range(4)))) | st.binary(max_size=60))
 def test_a_damaged_journal_loses_what_is_damaged(octets):
