@@ -6,6 +6,7 @@ from typing import Any
 
 import pika.exceptions
 import pika.spec
+import structlog
 from pika.channel import Channel
 
 from shared.broker.channel import ChannelKeeper, call
@@ -13,8 +14,13 @@ from shared.broker.errors import in_words
 from shared.broker.link import Link
 from shared.broker.messages import NOT_ENCODABLE, Message, Refused, fits_in_headers
 
+log = structlog.get_logger()
+
 # In flight between publish and confirm. The prototype gained up to about a thousand and nothing beyond.
 CONFIRM_WINDOW = 1000
+# A queue that loses its leader may lose a confirm with it. After so long without one the messages go out again, over
+# another channel; a broker that is only slow gets them twice, which every hop bears.
+CONFIRM_WITHIN_S = 60.0
 # A refused confirm says no more than that.
 FULL = "the queue is full or the broker could not store it"
 # The broker closes the channel with these when a message itself is at fault; repeating it would go on for ever.
@@ -49,6 +55,32 @@ class Publisher(ChannelKeeper):
         self._last = 0
         self._lowest = 1
         self._room = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        super().start()
+        self._watch = asyncio.create_task(self._watch_confirms())
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().close()
+
+    async def _watch_confirms(self) -> None:
+        while True:
+            waiting = self._longest_waiting
+            await asyncio.sleep(CONFIRM_WITHIN_S)
+            channel = self._channel
+            if waiting is None or waiting != self._longest_waiting or self._blocked or channel is None:
+                continue
+            log.warning("confirms_missing", messages=len(self._pending), next="publish_again")
+            if channel.is_open:
+                channel.close()
+
+    @property
+    def _longest_waiting(self) -> tuple[int, int] | None:
+        """Channel and number of the message that was published first of those in flight."""
+        return (self.generation, next(iter(self._pending))) if self._pending else None
 
     async def publish(self, messages: Sequence[Message]) -> list[Refused]:
         """Publish all and wait until the broker has answered for each; returns those it did not take.

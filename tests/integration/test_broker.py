@@ -1,8 +1,11 @@
 """Publishing to a real RabbitMQ: whoever publishes is answered, for each message, whatever happens to it."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from cli.node import PrivateNode
 from shared.broker import (
@@ -11,6 +14,7 @@ from shared.broker import (
     Properties,
     binding,
     exchange,
+    publisher,
     queue,
 )
 from tests.support.broker import (
@@ -187,5 +191,42 @@ def test_an_alarm_holds_publishers_but_neither_deliveries_nor_acks(rabbitmq, amq
                 assert confirmed == held_at
             await until(lambda: confirmed > held_at + 10)
             publishing.cancel()
+
+    run(scene())
+
+
+@contextmanager
+def suspended(node: PrivateNode, url: str, name: str) -> Iterator[None]:
+    """A queue that does nothing, as one between two leaders."""
+    vhost = url.rpartition("/")[2]
+    server = (
+        f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{name}">>)), '
+        "Server = amqqueue:get_pid(Q)"
+    )
+    evaluate(node, f"{server}, ok = sys:suspend(Server)")
+    try:
+        yield
+    finally:
+        evaluate(node, f"{server}, ok = sys:resume(Server)")
+
+
+def test_messages_whose_confirms_do_not_come_are_published_again(rabbitmq, amqp_url, monkeypatch):
+    monkeypatch.setattr(publisher, "CONFIRM_WITHIN_S", 0.2)
+
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            await broker.publisher.publish(to_queue("q", b"0"))
+            with capture_logs() as said:
+                with suspended(rabbitmq, amqp_url, "q"):
+                    publishing = asyncio.create_task(broker.publisher.publish(to_queue("q", b"1", b"2")))
+                    await until(lambda: any(line["event"] == "confirms_missing" for line in said))
+                assert await publishing == []
+            consumer, there = broker.consume("q", 10), set()
+            while len(there) < 3:
+                deliveries = await consumer.batch(10)
+                consumer.ack(deliveries)
+                there |= {delivery.body for delivery in deliveries}
+            await consumer.close()
+            assert there == {b"0", b"1", b"2"}
 
     run(scene())
