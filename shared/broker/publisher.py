@@ -1,6 +1,7 @@
 """Publishing with confirms: many in flight, and again what was unconfirmed when the connection broke."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 CONFIRM_WINDOW = 1000
 # A queue that loses its leader may lose a confirm with it. After so long without one the messages go out again, over
 # another channel; a broker that is only slow gets them twice, which every hop bears.
-CONFIRM_WITHIN_S = 60.0
+CONFIRM_WITHIN_S = 20.0
 # A refused confirm says no more than that.
 FULL = "the queue is full or the broker could not store it"
 # The broker closes the channel with these when a message itself is at fault; repeating it would go on for ever.
@@ -67,15 +68,17 @@ class Publisher(ChannelKeeper):
         await super().close()
 
     async def _watch_confirms(self) -> None:
+        waiting, since = self._longest_waiting, time.monotonic()
         while True:
-            waiting = self._longest_waiting
-            await asyncio.sleep(CONFIRM_WITHIN_S)
-            channel = self._channel
-            if waiting is None or waiting != self._longest_waiting or self._blocked or channel is None:
-                continue
-            log.warning("confirms_missing", messages=len(self._pending), next="publish_again")
-            if channel.is_open:
-                channel.close()
+            await asyncio.sleep(CONFIRM_WITHIN_S / 10)
+            now = time.monotonic()
+            if waiting is None or waiting != self._longest_waiting or self._blocked:
+                waiting, since = self._longest_waiting, now
+            elif now - since >= CONFIRM_WITHIN_S:
+                log.warning("confirms_missing", messages=len(self._pending), next="publish_again")
+                since = now
+                if self._channel is not None and self._channel.is_open:
+                    self._channel.close()
 
     @property
     def _longest_waiting(self) -> tuple[int, int] | None:
