@@ -5,7 +5,11 @@ to the dead letters. So that this finds the guilty one alone, what has gone back
 
     narrow ── something comes that has not gone back often ──▶ wide
       ▲                                                          │ something comes that has
-      └──── a new channel, once all that is in hand is done ─────┘
+      └─── a new channel, once the others are done and then ─────┘
+           each suspect that came with them, one after another
+
+Suspects are kept for that and not put back: the broker counts that, too, and where many workers are wide their neighbours
+would reach the limit with the guilty one. They go in any order: half of them are done before the guilty one's turn.
 """
 
 import asyncio
@@ -27,6 +31,9 @@ SUSPECT_AFTER = 5
 # be quicker, every time, than the first of each of the others.
 _HEAD_START_S = 1.0
 
+# Suspects come in shoals, as a crash sends them back. What is still on its way when a subscription ends is put back.
+_GATHER_S = 0.05
+
 
 class WaryConsumer(Consumer):
     """Begins with a prefetch of one, and keeps to it as long as suspects come."""
@@ -35,16 +42,20 @@ class WaryConsumer(Consumer):
         super().__init__(link, queue_name, prefetch, dict, most_octets)
         self._more = 0  # how much wider the window may be
         self._wide = False
+        self._kept: list[Delivery] = []  # suspects that came among others
         self._chance = random.Random()  # noqa: S311 - spreads crashes, guards nothing
 
     def _first_prefetch(self) -> int:
         self._more, self._wide = super()._first_prefetch() - 1, False
+        self._kept.clear()
         return 1
 
     def _on_delivery(self, channel: Channel, delivery: Delivery) -> None:
         suspect = delivery.returns >= SUSPECT_AFTER
         if suspect and self._wide:
-            self._put_back(channel, delivery)
+            if not self._kept:
+                asyncio.get_running_loop().call_later(_GATHER_S, self._narrow, channel)
+            self._kept.append(delivery)
         elif suspect and delivery.tag == 1:
             log.warning("one_at_a_time", queue=self._queue, reason="what comes has gone back again and again")
             head_start = self._chance.uniform(0, _HEAD_START_S)
@@ -54,11 +65,17 @@ class WaryConsumer(Consumer):
             if not (suspect or self._wide):
                 self._widen(channel)
 
-    def _put_back(self, channel: Channel, suspect: Delivery) -> None:
-        """It comes again when it can be taken alone: over a channel that begins narrow."""
-        self._end_subscription(channel)
-        channel.basic_nack(suspect.tag, requeue=True)
-        self._settle([suspect.tag])
+    def _narrow(self, channel: Channel) -> None:
+        if channel.is_open:
+            self._end_subscription(channel)
+
+    def _subscribe_anew(self) -> None:
+        if self._kept and self._channel is not None:
+            if self._ended and self._window.empty:
+                suspect = self._kept.pop(self._chance.randrange(len(self._kept)))
+                super()._on_delivery(self._channel, suspect)
+        else:
+            super()._subscribe_anew()
 
     def _hand_out(self, channel: Channel, delivery: Delivery) -> None:
         if delivery.generation == self.generation and channel.is_open:

@@ -1,5 +1,7 @@
 """The shared node of the tests, and what can be done to it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pika
 import pika.exceptions
 import pytest
@@ -23,6 +25,12 @@ def test_the_node_evaluates_erlang_and_says_what_is_wrong_with_it(rabbitmq: Priv
     assert evaluate(rabbitmq, "1 + 1") == "2"
     with pytest.raises(RuntimeError, match="badarith"):
         evaluate(rabbitmq, "1 / 0")
+
+
+def test_the_node_evaluates_several_expressions_at_once(rabbitmq: PrivateNode):
+    with ThreadPoolExecutor(4) as pool:
+        results = pool.map(lambda number: evaluate(rabbitmq, f"timer:sleep(100), {number}"), range(12))
+    assert list(results) == [str(number) for number in range(12)]
 
 
 def test_connections_can_be_dropped_from_the_brokers_side(rabbitmq: PrivateNode, amqp_url: str):

@@ -119,7 +119,9 @@ def queues_limited(node: PrivateNode, url: str, pattern: str, most: int) -> Iter
 
 def evaluate(node: PrivateNode, expression: str) -> str:
     """Evaluate an Erlang expression in the node; the result in Erlang's notation. Raises RuntimeError."""
-    call = [_erl_call(), "-n", node.name, "-c", node.identity.cookie, "-e"]
+    # Each call is a node of its own: the one that is asked lets nobody in whose namesake it has not seen leave.
+    caller = f"test{os.getpid()}-{next(_numbers)}"
+    call = [_erl_call(), "-h", caller, "-n", node.name, "-c", node.identity.cookie, "-e"]
     variables = {**os.environ, "ERL_EPMD_PORT": str(node.identity.epmd_port)}
     done = subprocess.run(
         call, input=f"{expression}.\n", env=variables, capture_output=True, text=True, timeout=30, check=False
