@@ -8,8 +8,8 @@ to the dead letters. So that this finds the guilty one alone, what has gone back
       └─── a new channel, once the others are done and then ─────┘
            each suspect that came with them, one after another
 
-Suspects are kept for that and not put back: the broker counts that, too, and where many workers are wide their neighbours
-would reach the limit with the guilty one. They go in any order: half of them are done before the guilty one's turn.
+Suspects are kept for that and not put back: the broker counts that, too, and where many workers are wide their
+neighbours would reach the limit with the guilty one. They go in any order: half of them are done before its turn.
 """
 
 import asyncio
