@@ -1,4 +1,9 @@
-"""Publishing with confirms: many in flight, and again what was unconfirmed when the connection broke."""
+"""Publishing with confirms: many in flight, and again what was unconfirmed when the connection broke.
+
+After a refusal the channel is replaced, as soon as nothing is in flight over it. In a cluster of RabbitMQ 3.10.8 a
+channel that was opened just after a node went, and meets a queue whose leader that node had, refuses whatever is for
+that queue as long as it lives; any other channel is served by the queue's next leader.
+"""
 
 import asyncio
 import time
@@ -55,6 +60,7 @@ class Publisher(ChannelKeeper):
         self._returned: dict[int, str] = {}
         self._last = 0
         self._lowest = 1
+        self._worn = False  # something was refused over this channel: nothing more goes over it
         self._room = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
@@ -94,7 +100,7 @@ class Publisher(ChannelKeeper):
             return []
         batch = _Batch(len(messages))
         for message in messages:
-            while len(self._pending) >= CONFIRM_WINDOW or not self._ready.is_set() or self._blocked:
+            while len(self._pending) >= CONFIRM_WINDOW or self._worn or not self._ready.is_set() or self._blocked:
                 await self._wait_for_room()
             self._put(message, batch)
         await batch.done
@@ -112,7 +118,7 @@ class Publisher(ChannelKeeper):
     async def _wait_for_room(self) -> None:
         await self._ready.wait()
         await self._link.unblocked.wait()
-        if len(self._pending) >= CONFIRM_WINDOW:
+        if self._worn or len(self._pending) >= CONFIRM_WINDOW:
             self._room.clear()
             await self._room.wait()
 
@@ -136,10 +142,11 @@ class Publisher(ChannelKeeper):
         await call(channel, channel.confirm_delivery, self._on_confirm)
         channel.add_on_return_callback(self._on_return)
         unconfirmed, self._pending = self._pending, {}
-        self._last, self._lowest = 0, 1
+        self._last, self._lowest, self._worn = 0, 1, False
         self._returned.clear()
         for message, batch in unconfirmed.values():
             self._put(message, batch)
+        self._room.set()
 
     def _on_confirm(self, frame: Any) -> None:
         tag, nacked = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Nack)
@@ -149,7 +156,11 @@ class Publisher(ChannelKeeper):
             self._lowest = tag + 1
         else:
             self._settle(tag, nacked)
-        self._room.set()
+        self._worn = self._worn or nacked
+        if not self._worn:
+            self._room.set()
+        elif not self._pending and self._channel is not None and self._channel.is_open:
+            self._channel.close()
 
     def _settle(self, number: int, nacked: bool) -> None:
         entry = self._pending.pop(number, None)

@@ -77,6 +77,26 @@ def test_a_full_queue_refuses_and_what_it_refused_is_named(amqp_url):
     run(scene())
 
 
+def test_a_refusal_wears_its_channel_out_and_costs_nothing_else_that_is_in_flight(amqp_url):
+    full = queue("full", {**QUORUM, "x-max-length": 1, "x-overflow": "reject-publish"})
+
+    async def scene() -> None:
+        async with opened(amqp_url, full, queue("q", QUORUM)) as broker:
+            publisher = broker.publisher
+            while not await publisher.publish(to_queue("full", b"x")):
+                pass
+            refusals = await asyncio.gather(
+                *(publisher.publish(to_queue("q" if number % 10 else "full", b"x")) for number in range(500))
+            )
+            assert [bool(refused) for refused in refusals] == [not number % 10 for number in range(500)]
+            assert publisher.generation > 1
+            await drained(broker, "full", await broker.count("full"))
+            assert await publisher.publish(to_queue("full", b"x")) == []
+            await until_counted(broker, "q", 450)
+
+    run(scene())
+
+
 def test_only_the_messages_that_no_queue_takes_are_refused(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, exchange("e", "direct"), queue("q", QUORUM), binding("q", "e", "known")) as broker:

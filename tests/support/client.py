@@ -5,6 +5,7 @@ import itertools
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -16,7 +17,9 @@ T = TypeVar("T")
 
 _EVENTS = "client.events"  # the client's own queue, which stays when the connection does not
 _PATIENCE_S = 60.0
+_ANSWERS_WITHIN_S = 20.0
 _BURST = 25
+_LOST = (pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError, OSError)
 _REASON = "x-pillarbox-reason"
 
 _numbers = itertools.count(1)
@@ -25,10 +28,17 @@ _numbers = itertools.count(1)
 class Client:
     """Publishes mails and commands, and gathers events; for one thread."""
 
-    def __init__(self, url: str, *, listens: bool = True, patience_s: float = _PATIENCE_S) -> None:
-        """`listens`: to every event, from now on. `patience_s`: how long the broker may be away."""
-        self._parameters = pika.URLParameters(url)
-        self._parameters.heartbeat = 0  # a test may be busy for longer than a heartbeat
+    def __init__(
+        self, url: str, *, listens: bool = True, insists: bool = False, patience_s: float = _PATIENCE_S
+    ) -> None:
+        """`url` may name several nodes, separated by commas. `listens`: to every event, from now on.
+
+        `insists`: what the broker refuses is published again. `patience_s`: how long the broker may be away.
+        """
+        self._again = (*_LOST, pika.exceptions.NackError) if insists else _LOST
+        self._nodes = deque(pika.URLParameters(node) for node in url.split(","))
+        for parameters in self._nodes:
+            parameters.heartbeat = 0  # a test may be busy for longer than a heartbeat
         self._listens = listens
         self._patience_s = patience_s
         self._open: BlockingChannel | None = None
@@ -118,20 +128,36 @@ class Client:
             try:
                 if self._open is None:
                     self._open = self._open_channel()
-                return operation(self._open)
-            except (pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError, OSError):
+                return self._within_reason(operation, self._open)
+            except self._again:
+                self.close()
                 self._open = None
+                self._nodes.rotate(-1)
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 
+    @staticmethod
+    def _within_reason(operation: Callable[[BlockingChannel], T], channel: BlockingChannel) -> T:
+        """A broker that changes the leader of a queue may forget to confirm: pika would wait for ever."""
+
+        def give_up() -> None:
+            raise TimeoutError("no answer of the broker")
+
+        timer = channel.connection.call_later(_ANSWERS_WITHIN_S, give_up)
+        try:
+            return operation(channel)
+        finally:
+            if channel.connection.is_open:
+                channel.connection.remove_timeout(timer)
+
     def _open_channel(self) -> BlockingChannel:
-        channel = pika.BlockingConnection(self._parameters).channel()
+        channel = pika.BlockingConnection(self._nodes[0]).channel()
         channel.confirm_delivery()
         self._answer_queue = channel.queue_declare("", exclusive=True).method.queue
         channel.basic_consume(self._answer_queue, self._on_answer, auto_ack=True)
         if self._listens:
-            channel.queue_declare(_EVENTS, durable=True)
+            channel.queue_declare(_EVENTS, durable=True, arguments={"x-queue-type": "quorum"})
             channel.queue_bind(_EVENTS, "pillarbox.events", "#")
             channel.basic_consume(_EVENTS, self._on_event)
         return channel
@@ -174,7 +200,7 @@ class Load:
 
     def _run(self) -> None:
         try:
-            client = Client(self._url, listens=False)
+            client = Client(self._url, listens=False, insists=True)
             while not self._ends.wait(self._pause_s):
                 for id in [f"load-{next(_numbers)}" for _ in range(_BURST)]:
                     self.ids.append(client.submit(self._mail(id), id))
