@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     mails: int = 0  # by counts: at least so many, with
     kills: int = 0  # so many kills of each role
     broker_kills: int = 0  # and of the broker
+    rabbitmq: Path | None = None  # the scripts of the release to run; None: of the one that is installed
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ class Soak:
 def run(folder: Path, plan: Plan) -> Result:
     """Do what the plan says in a folder of its own, drain, and close the books."""
     needs = {kind.needs for kind in plan.kinds if kind.needs is not None and not plan.mails}
-    with world(folder, plan.store, plan.seed, needs, plan.schedulers) as there:
+    with world(folder, plan.store, plan.seed, needs, plan.schedulers, plan.rabbitmq) as there:
         begun = time.monotonic()
         soak = Soak(there, plan, folder)
         with contextlib.suppress(KeyboardInterrupt), soak.publishing() as publisher:  # Ctrl-C: no more harm
@@ -172,7 +173,7 @@ def run(folder: Path, plan: Plan) -> Result:
 @contextmanager
 def soaking(folder: Path, plan: Plan) -> Iterator[Soak]:
     """A world to be harmed by hand."""
-    with world(folder, plan.store, plan.seed, {Need.SMALL_DISK}) as there:
+    with world(folder, plan.store, plan.seed, {Need.SMALL_DISK}, plan.schedulers, plan.rabbitmq) as there:
         yield Soak(there, plan, folder)
 
 

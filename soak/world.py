@@ -231,10 +231,15 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, store: str, seed: int, needs: Set[Need], schedulers: int = 1) -> Iterator[World]:
-    """A world with its store on "sqlite" or "postgres", and with what it needs as far as that can be had here."""
+def world(
+    folder: Path, store: str, seed: int, needs: Set[Need], schedulers: int = 1, rabbitmq: Path | None = None
+) -> Iterator[World]:
+    """A world with its store on "sqlite" or "postgres", and with what it needs as far as that can be had here.
+
+    `rabbitmq`: the scripts of the release to run, else of the one that is installed.
+    """
     with ExitStack() as stack:
-        node = stack.enter_context(temporary_node())
+        node = stack.enter_context(temporary_node(rabbitmq))
         dns = stack.enter_context(Nsd(_ZONES))
         store_folder = folder / "store"
         store_folder.mkdir()

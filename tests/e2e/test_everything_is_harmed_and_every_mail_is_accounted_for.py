@@ -9,6 +9,7 @@ import os
 import random
 import smtplib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pika
 import pytest
@@ -21,7 +22,7 @@ from soak.ledger import Ending, id_of, total
 from soak.run import Plan, Soak, soaking
 from tests.support.ports import wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.each_rabbitmq]
 
 SEED = int(os.environ.get("SOAK_SEED") or random.randrange(10**6))
 HARMS = (
@@ -43,10 +44,10 @@ REST = 100  # mails confirmed between two of them
 
 
 @pytest.fixture(scope="module")
-def soak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Soak]:
+def soak(tmp_path_factory: pytest.TempPathFactory, release: Path | None) -> Iterator[Soak]:
     """A world in which all harm is done and everything has an end."""
     folder = tmp_path_factory.mktemp("soak")
-    with soaking(folder, Plan(seed=SEED, rate=60)) as soak:
+    with soaking(folder, Plan(seed=SEED, rate=60, rabbitmq=release)) as soak:
         with soak.publishing():
             for name in HARMS:
                 wait_for_confirms(soak, REST)

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from cli.guarded import GuardedProcess
 from shared.broker import SUSPECT_AFTER, Broker, Delivery, binding, exchange, queue
 from shared.topology import DELIVERY_LIMIT
 from tests.support.broker import QUORUM, drained, numbered, opened, run, to_queue, until, until_counted
 from tests.support.mortal_worker import POISON
+
+pytestmark = pytest.mark.each_rabbitmq
 
 _ROOT = Path(__file__).parents[2]
 _DECLARATIONS = [

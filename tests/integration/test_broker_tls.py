@@ -9,6 +9,8 @@ from tests.support.certificates import Authority, Certificate
 from tests.support.rabbitmq import listen_for_tls
 from tests.support.up import in_this_process
 
+pytestmark = pytest.mark.each_rabbitmq
+
 
 class Ports:
     """The TLS ports of the node; its certificate is for localhost."""

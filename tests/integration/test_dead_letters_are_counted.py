@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
 from services.scheduler.dead_letters import count_dead_letters
@@ -11,9 +12,12 @@ from shared.dead import put_aside
 from shared.topology import RESOLVE
 from tests.support.broker import opened, run, until
 
+pytestmark = pytest.mark.each_rabbitmq
+
 
 def test_what_lies_there_is_a_gauge_and_a_line_and_what_was_put_aside_a_counter(amqp_url):
     async def scene() -> None:
+        metrics.DEAD_WAITING.set(0)
         before = metrics.DEAD.labels(RESOLVE)._value.get()
         async with opened(amqp_url) as broker:
             await topology.declare(broker)

@@ -13,6 +13,8 @@ from cli.rights import Role
 from shared.topology import CONTROL, DEAD, EVENTS, EXCHANGES, LANES, OUTCOME, QUEUES, RESOLVE, SEND, SETTINGS, SUBMIT
 from tests.support.pipeline import declare
 
+pytestmark = pytest.mark.each_rabbitmq
+
 LANE_QUEUES = {f"{SEND}.{lane}" for lane in range(LANES)}
 EVERYTHING = set(EXCHANGES)
 NEEDLESS = ["", "amq.direct", "amq.topic", "amq.fanout"]  # exchanges that every broker has
