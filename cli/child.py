@@ -82,9 +82,13 @@ class Child:
     async def ready(self) -> Ready:
         """Wait until it says so in its log."""
         while True:
-            if found := ready_line(self._said()):
+            if found := self.has_been_ready():
                 return found
             await asyncio.sleep(_POLL_S)
+
+    def has_been_ready(self) -> Ready | None:
+        """What it has said of it in this run, if it has."""
+        return ready_line(self._said())
 
     def last_line(self) -> str:
         """The last it said in this run."""

@@ -86,6 +86,8 @@ class Keeper:
             self.child.kill()
         code = await self.child.wait()
         readiness.cancel()
+        if self.ready is None and (ready := self.child.has_been_ready()):  # it ended before anybody looked
+            self._note(ready)
         return self._ended(code, time.monotonic() - began)
 
     def _ended(self, code: int, lived_s: float) -> bool:
@@ -106,7 +108,10 @@ class Keeper:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _await_ready(self, child: Child) -> None:
-        self.ready = await child.ready()
+        self._note(await child.ready())
+
+    def _note(self, ready: Ready) -> None:
+        self.ready = ready
         self._on_change()
         if not self._first.done():
             self._first.set_result(None)

@@ -125,8 +125,8 @@ recipients = sa.Table(
         "told_late", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the reverse-path knows of the delay
     sa.Column("site", sa.Text),  # that kept it from being sent, since its last attempt
-    # A number is never given again: the work message of a replaced recipient would claim its successor, and the new
-    # content would go to the former address.
+    # A number is never given again (`count_on`, too): the work message of a replaced recipient would claim its
+    # successor, and the new content would go to the former address.
     sqlite_autoincrement=True,
 )
 sa.Index(
@@ -370,6 +370,31 @@ def create_tables(connection: sa.Connection) -> None:
         # Of two that start at once, both would find nothing there.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
     metadata.create_all(connection)
+
+
+_NUMBERS_PER_MS = 1 << 10  # more recipients than any store takes in
+
+# A row appears there with the table's first row (SQLite, section "AUTOINCREMENT").
+_COUNT_FROM_ON_SQLITE = (
+    "INSERT INTO sqlite_sequence (name, seq) SELECT 'recipients', 0"
+    " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'recipients')",
+    "UPDATE sqlite_sequence SET seq = :start WHERE name = 'recipients' AND seq < :start",
+)
+_COUNT_FROM_ON_POSTGRESQL = (
+    "SELECT setval('recipients_no_seq', :start) FROM recipients_no_seq WHERE last_value < :start",
+)
+
+
+def count_on(connection: sa.Connection, now: datetime) -> None:
+    """Number recipients from now on past every number there can have been, each time a scheduler starts.
+
+    A store that was restored, or lost, knows nothing of the numbers given since its backup; work messages and outcomes
+    that have them may still lie in the broker, and would be taken for those of other mails.
+    """
+    on_sqlite = connection.dialect.name == "sqlite"
+    start = int(now.timestamp() * 1000) * _NUMBERS_PER_MS
+    for statement in _COUNT_FROM_ON_SQLITE if on_sqlite else _COUNT_FROM_ON_POSTGRESQL:
+        connection.execute(sa.text(statement), {"start": start} if ":start" in statement else {})
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, key: str) -> Any:

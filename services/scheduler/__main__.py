@@ -1,6 +1,7 @@
 """`python -m services.scheduler`: the parts of the scheduler, handed to each other, and run."""
 
 import asyncio
+from datetime import UTC, datetime
 from functools import partial
 
 from services.scheduler.alarm import Alarm
@@ -15,7 +16,7 @@ from services.scheduler.settings_keeper import SettingsKeeper
 from services.scheduler.sites import SiteDesk
 from shared.broker import Broker
 from shared.environment import Environment
-from shared.mail_store import StoreThread, create_tables
+from shared.mail_store import StoreThread, count_on, create_tables
 from shared.settings_feed import SettingsFeed
 from shared.topology import CONTROL, OUTCOME, SUBMIT
 from shared.worker import run, run_until
@@ -30,6 +31,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     """Build the parts and run their loops until asked to stop."""
     thread = StoreThread(environment.store_url)
     await thread.run(create_tables)
+    await thread.run(count_on, datetime.now(UTC))
     keeper = SettingsKeeper(thread, broker.publisher)
     feed = SettingsFeed(broker, on_reject=keeper.on_reject)
     feed.watch(keeper.on_change)

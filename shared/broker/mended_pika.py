@@ -122,7 +122,7 @@ class MendedServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]  # pika t
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
     ) -> Any:
-        async def connect() -> tuple[Any, Any]:
+        async def connect() -> tuple[Any, _Stream]:
             try:
                 transport, stream = await self._loop.create_connection(
                     lambda: _Stream(protocol_factory()), sock=sock, ssl=ssl_context, server_hostname=server_hostname
@@ -130,17 +130,36 @@ class MendedServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]  # pika t
             except BaseException:
                 sock.close()
                 raise
-            return transport, stream.receiver
+            return transport, stream
 
-        return self._schedule_and_wrap_in_io_ref(connect(), on_done)
+        def hand_over(result: tuple[Any, _Stream] | BaseException) -> None:
+            if isinstance(result, BaseException):
+                on_done(result)
+            else:
+                transport, stream = result
+                on_done(stream.lost or (transport, stream.hand_over()))
+
+        return self._schedule_and_wrap_in_io_ref(connect(), hand_over)
 
 
 class _Stream(asyncio.Protocol):
-    """What comes over a transport, for pika; it looks itself after how much it has written."""
+    """What comes over a transport, for pika; it looks itself after how much it has written.
+
+    Between the connection and the turn of the event loop in which pika hears of it, nobody there listens for its end.
+    """
 
     def __init__(self, receiver: Any) -> None:
-        self.receiver = receiver
+        self.lost: BaseException | None = None  # before pika had it
+        self._receiver = receiver
         self.connection_made = receiver.connection_made  # type: ignore[method-assign]
-        self.connection_lost = receiver.connection_lost  # type: ignore[method-assign]
         self.data_received = receiver.data_received  # type: ignore[method-assign]
         self.eof_received = receiver.eof_received  # type: ignore[method-assign]
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Keep the end until somebody listens."""
+        self.lost = error or ConnectionResetError("the broker has hung up")
+
+    def hand_over(self) -> Any:
+        """The receiver, which from now on hears of the end itself."""
+        self.connection_lost = self._receiver.connection_lost  # type: ignore[method-assign]
+        return self._receiver

@@ -6,6 +6,7 @@ import stat
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from services.scheduler import inquiry, recall
 from services.scheduler import store as transactions
@@ -21,6 +22,7 @@ from shared.mail_store import (
     State,
     claim,
     contents,
+    count_on,
     history,
     mails,
     recipients,
@@ -281,6 +283,33 @@ def test_a_claim_brings_the_content_of_each_mail(store):
 def test_thousands_are_claimed_at_once(store):
     numbers = store.admit_released(a_draft("order-1", *(f"r{n}@y.example" for n in range(2000)), hold=AT_ONCE))
     assert store.run(claim, numbers, "sender-1", NOW).keys() == set(numbers)
+
+
+@pytest.mark.parametrize("later", [timedelta(milliseconds=1), timedelta(days=90)])
+def test_work_messages_of_a_store_that_was_restored_claim_no_mail_admitted_since(store, later):
+    store.run(count_on, NOW)
+    given = store.admit_released(a_draft("invoice", "ann@y.example"))
+    store.empty()
+    store.run(forget_numbers)
+    store.run(count_on, NOW + later)
+    store.admit_released(a_draft("payslip", "bob@y.example"))
+    assert store.run(claim, given, "sender-1", NOW) == {}
+
+
+def forget_numbers(connection: sa.Connection) -> None:
+    """As in a backup that was made before the first mail."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    connection.exec_driver_sql(
+        "DELETE FROM sqlite_sequence" if on_sqlite else "ALTER SEQUENCE recipients_no_seq RESTART"
+    )
+
+
+def test_a_clock_that_is_behind_sets_no_number_back(store):
+    store.run(count_on, NOW)
+    [before] = store.admit_released(a_draft("first"))
+    store.run(count_on, NOW - timedelta(days=1))
+    [after] = store.admit_released(a_draft("second"))
+    assert after > before
 
 
 def test_a_second_claim_finds_nothing(store):
