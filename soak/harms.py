@@ -43,7 +43,7 @@ def _terminate(role: str) -> Do:
 
 
 def _freeze(role: str, seconds: float) -> Do:
-    """SIGSTOP. 150 s: more than two heartbeats, and more than the lease of a claim."""
+    """SIGSTOP. 150 s: more than the broker waits for a peer, and than the lease of a claim."""
 
     def do(world: World, chance: random.Random) -> None:
         victims: list[Worker] = world.crew.of(role)[:1]
