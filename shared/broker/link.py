@@ -16,8 +16,8 @@ from shared.broker.mended_pika import MendedConnection, MendedServices
 
 log = structlog.get_logger()
 
-# The broker takes a peer for dead that was silent for three of these (RabbitMQ 3.10.8, measured). What a frozen scheduler
-# holds of outcomes has to be back in the queue before the claims lapse that these settle: others look for it there.
+# The broker takes a peer for dead that was silent for three of these (RabbitMQ 3.10.8, measured). The outcomes that a
+# frozen scheduler holds have to be back in the queue before their claims lapse: others look for them there.
 HEARTBEAT_S = 15
 # An alarm that lasts longer than this costs us the connection, and its message is said again in the log.
 BLOCKED_TIMEOUT_S = 300
