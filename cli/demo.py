@@ -47,6 +47,7 @@ from shared.topology import EVENTS
 
 _CONFIRM_TIME = timedelta(seconds=30)
 _SLOW_S = 60.0  # as long as anything but the hold may take before the demo goes on and says what is missing
+_decoder = msgspec.json.Decoder(Event)
 _NEEDED_EVENTS = ("held", "delivered", "retracted")
 
 
@@ -181,7 +182,7 @@ class _Demo:
             deliveries = await consumer.batch(1000)
             consumer.ack(deliveries)
             self._next_offset = deliveries[-1].offset + 1
-            events = [msgspec.json.decode(delivery.body, type=Event) for delivery in deliveries]
+            events = [event for delivery in deliveries for event in _decoder.decode_lines(delivery.body)]
             self._events += [event for event in events if getattr(event, "batch", "") == self._cast.batch]
             self._news.set()
 

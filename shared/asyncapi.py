@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from shared import topology
-from shared.contracts import Answer, Command, Event, OutcomeReport, RouteRequests, SendRequest, Submission
+from shared.contracts import Answer, Command, Event, OutcomeReport, RouteRequests, SendRequests, Submission
 from shared.durations import TAKES, Duration
 from shared.settings import SettingsDocument
 
@@ -27,7 +27,8 @@ _CHANNELS: dict[str, tuple[str, list[Any]]] = {
     ),
     topology.EVENTS: (
         "What became of mails. The routing key is `<event>.<recipient domain>`; an event without a recipient has its "
-        "kind alone. Bind a queue of your own, or read the stream `pillarbox.events`.",
+        "kind alone. A message has one or more events of its key, each in a line of its own. Bind a queue of your "
+        "own, or read the stream `pillarbox.events`.",
         list(get_args(Event)),
     ),
     topology.SETTINGS: (
@@ -35,11 +36,11 @@ _CHANNELS: dict[str, tuple[str, list[Any]]] = {
         [SettingsDocument],
     ),
     topology.RESOLVE: ("The scheduler asks resolvers for routes.", [RouteRequests]),
-    topology.SEND: ("Resolvers hand work to senders; the routing key is the lane.", [SendRequest]),
+    topology.SEND: ("Resolvers hand work to senders; the routing key is the lane.", [SendRequests]),
     topology.OUTCOME: ("Senders and resolvers report what became of attempts.", [OutcomeReport]),
 }
 
-_INTERNAL = {RouteRequests, SendRequest, OutcomeReport}
+_INTERNAL = {RouteRequests, SendRequests, OutcomeReport}
 
 _FINISHED = {
     "summary": "A finished message (RFC 5322), as `message/rfc822`.",

@@ -167,11 +167,17 @@ class Route(Struct, frozen=True, array_like=True):
 
 
 class SendRequest(Struct, frozen=True, array_like=True):
-    """The resolver has found a route; a sender may claim and connect. Every recipient is of this one site."""
+    """A sender may claim this and connect. Every recipient is of one site."""
 
     envelope: Envelope
     attempt: int
+
+
+class SendRequests(Struct, frozen=True, array_like=True):
+    """The resolver has found a route, and these may go over it: several in one message, as in `RouteRequests`."""
+
     route: Route
+    requests: Annotated[tuple[SendRequest, ...], Meta(min_length=1)]
 
 
 class RecipientOutcome(Struct, frozen=True, array_like=True):

@@ -27,10 +27,18 @@ class FindsHosts(Protocol):
         """Where the domain's mail goes, or why it can not."""
 
 
+class Assigned(Struct, frozen=True):
+    """Recipients of one site, and the lane that they take."""
+
+    lane: int
+    route: Route
+    request: SendRequest
+
+
 class Routed(Struct, frozen=True):
     """What to publish for one request: work for lanes, and outcomes of the recipients that have no route."""
 
-    sends: list[tuple[int, SendRequest]]  # lane and request, one per site
+    sends: list[Assigned]  # one per site
     failures: list[RecipientOutcome]
 
 
@@ -94,9 +102,9 @@ def mx_width(settings: Settings, names: Collection[str], domain: str, lanes: int
     return min(limit_of(settings, [*names, domain], now), lanes)
 
 
-def _send(request: RouteRequest, leg: Leg, recipients: list[Recipient], lanes: int) -> tuple[int, SendRequest]:
+def _send(request: RouteRequest, leg: Leg, recipients: list[Recipient], lanes: int) -> Assigned:
     envelope = request.envelope
     if len(recipients) < len(envelope.recipients):
         envelope = replace(envelope, recipients=tuple(recipients))
     lane = lane_of(leg.route.site, envelope.mail, leg.width, lanes)
-    return lane, SendRequest(envelope, request.attempt, leg.route)
+    return Assigned(lane, leg.route, SendRequest(envelope, request.attempt))

@@ -1,16 +1,16 @@
 """The resolver's loop: requests in, work for the lanes out, and outcomes for those that have no route."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 import structlog
 
 from services.resolver.mx import MxResolver
-from services.resolver.routing import Routed, route
+from services.resolver.routing import Assigned, Routed, route
 from shared import metrics
 from shared.broker import Consumer, Delivery, Message, Publisher
-from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequest
+from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
 from shared.dead import put_aside
 from shared.outcomes import Deferred, Parked
 from shared.refusals import UNREADABLE
@@ -82,22 +82,17 @@ class ResolverWorker:
             return Routed([], [RecipientOutcome(to.no, request.attempt, failed) for to in request.envelope.recipients])
 
     async def _publish(self, routed: Iterable[Routed], revision: int) -> None:
-        sends: dict[int, SendRequest] = {}
-        messages: list[Message] = []
-        failures: list[RecipientOutcome] = []
-        for one in routed:
-            failures += one.failures
-            for lane, request in one.sends:
-                message = Message(SEND, str(lane), _encoder.encode(request))
-                sends[id(message)] = request
-                messages.append(message)
-        refused = await self._publisher.publish(messages)
+        failures = [failure for one in routed for failure in one.failures]
+        parts = together(assigned for one in routed for assigned in one.sends)
+        sends = {id(message := _message(part)): (message, part) for part in parts}
+        refused = await self._publisher.publish([message for message, _ in sends.values()])
         for refusal in refused:
-            failures += _parked(sends[id(refusal.message)], refusal.reason)
-            self._full[int(refusal.message.key)].seen(refusal.reason, next="its_mail_waits_in_the_store")
-        for key in {message.key for message in messages} - {refusal.message.key for refusal in refused}:
-            self._full[int(key)].over()
-        metrics.ROUTED.inc(len(messages))
+            _, part = sends[id(refusal.message)]
+            failures += _parked(part, refusal.reason)
+            self._full[part[0].lane].seen(refusal.reason, next="its_mail_waits_in_the_store")
+        for lane in {part[0].lane for part in parts} - {int(refusal.message.key) for refusal in refused}:
+            self._full[lane].over()
+        metrics.ROUTED.inc(sum(map(len, parts)))
         metrics.UNROUTABLE.inc(len(failures))
         if failures:
             await self._report(failures, revision)
@@ -110,6 +105,21 @@ class ResolverWorker:
         self._unreported.over()
 
 
-def _parked(request: SendRequest, reason: str) -> list[RecipientOutcome]:
-    parked = Parked(f"the lane of {request.route.site} is full: {reason}", _WHEN_FULL_S)
-    return [RecipientOutcome(recipient.no, request.attempt, parked) for recipient in request.envelope.recipients]
+def together(sends: Iterable[Assigned]) -> list[list[Assigned]]:
+    """What travels in one message each: of one lane and one site, so that no site waits for another's mail."""
+    parts: dict[tuple[int, str], list[Assigned]] = {}
+    for assigned in sends:
+        parts.setdefault((assigned.lane, assigned.route.site), []).append(assigned)
+    return list(parts.values())
+
+
+def _message(part: Sequence[Assigned]) -> Message:
+    requests = SendRequests(part[0].route, tuple(assigned.request for assigned in part))
+    return Message(SEND, str(part[0].lane), _encoder.encode(requests))
+
+
+def _parked(part: Iterable[Assigned], reason: str) -> Iterator[RecipientOutcome]:
+    for assigned in part:
+        parked = Parked(f"the lane of {assigned.route.site} is full: {reason}", _WHEN_FULL_S)
+        for recipient in assigned.request.envelope.recipients:
+            yield RecipientOutcome(recipient.no, assigned.request.attempt, parked)

@@ -1,6 +1,6 @@
 """Events, published after the commit that made them true."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,7 +17,9 @@ from shared.topology import EVENTS
 
 log = structlog.get_logger()
 
-_PROPERTIES = Properties(content_type="application/json")
+# The broker's cost is per message: events of one key that come together travel together, each in a line of its own.
+_PROPERTIES = Properties(content_type="application/x-ndjson")
+_MOST_OCTETS = 64 * 1024  # of events in one message
 _encoder = msgspec.json.Encoder()
 
 
@@ -40,13 +42,31 @@ class Announcer:
     async def announce(self, events: Iterable[Event]) -> None:
         """Publish and wait for the confirms. Nobody may be listening: these alone are not mandatory."""
         kinds = self._feed.settings.events
-        await self._publisher.publish([_message(event) for event in events if event.__struct_config__.tag in kinds])
+        wanted = [event for event in events if event.__struct_config__.tag in kinds]
+        await self._publisher.publish([_message(key, lines) for key, lines in together(wanted)])
 
 
-def _message(event: Event) -> Message:
+def together(events: Iterable[Event]) -> Iterator[tuple[str, list[bytes]]]:
+    """The lines of each message, by its key: those of one key in their order."""
+    open_parts: dict[str, list[bytes]] = {}
+    octets: dict[str, int] = {}
+    for event in events:
+        key, line = _key(event), _encoder.encode(event)
+        if octets.get(key, 0) + len(line) > _MOST_OCTETS and key in open_parts:
+            yield key, open_parts.pop(key)
+            octets[key] = 0
+        open_parts.setdefault(key, []).append(line)
+        octets[key] = octets.get(key, 0) + len(line)
+    yield from open_parts.items()
+
+
+def _key(event: Event) -> str:
     address = getattr(event, "recipient", "") or next(iter(getattr(event, "recipients", ())), "")
-    kind = str(event.__struct_config__.tag)
-    return Message(EVENTS, key_of(kind, address), _encoder.encode(event), _PROPERTIES, mandatory=False)
+    return key_of(str(event.__struct_config__.tag), address)
+
+
+def _message(key: str, lines: Sequence[bytes]) -> Message:
+    return Message(EVENTS, key, b"\n".join(lines), _PROPERTIES, mandatory=False)
 
 
 def rejected(mail: str, refused: Invalid, now: datetime) -> Rejected:

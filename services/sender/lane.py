@@ -9,9 +9,9 @@ import structlog
 
 from services.sender.reporter import Reporter
 from services.sender.site import SiteQueue
-from services.sender.work import Work
+from services.sender.work import work_of
 from shared.broker import Broker, Consumer, Delivery
-from shared.contracts import SendRequest
+from shared.contracts import SendRequests
 from shared.dead import put_aside
 from shared.refusals import UNREADABLE
 from shared.topology import SEND, lane_queue
@@ -25,7 +25,7 @@ _SHARE = 4  # slow sites together keep one in so many places of the window
 _LOOK_UP_S = 0.5  # how often an idle lane looks whether the settings have changed or it is to stop
 _LONGEST_LOOK_S = 2 * _LOOK_UP_S  # after more than that it was this process that slept, and not the sites
 
-_decoder = msgspec.msgpack.Decoder(SendRequest)
+_decoder = msgspec.msgpack.Decoder(SendRequests)
 
 
 class Lane:
@@ -77,18 +77,18 @@ class Lane:
 
     async def _hand_over_one(self, delivery: Delivery, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         try:
-            request = _decoder.decode(delivery.body)
+            requests = _decoder.decode(delivery.body)
         except UNREADABLE as error:
             log.error("work_not_understood", reason=str(error), next="dead_letter")
             await put_aside(self._broker.publisher, delivery, SEND, str(error))
             consumer.ack([delivery])
             return
-        site = self._sites.get(request.route.site)
+        name = requests.route.site
+        site = self._sites.get(name)
         if site is None:
-            site = self._new_site()
-            self._sites[request.route.site] = site
-            tasks.create_task(self._serve(request.route.site, site))
-        site.put(Work(request, delivery, consumer))
+            site = self._sites[name] = self._new_site()
+            tasks.create_task(self._serve(name, site))
+        site.put(work_of(requests, delivery, consumer))
 
     async def _serve(self, name: str, site: SiteQueue) -> None:
         try:

@@ -107,17 +107,19 @@ class SiteQueue:
         """Pieces of work that are not done."""
         return len(self._waiting) + len(self._claimed)
 
-    def put(self, work: Work) -> None:
-        """Add work."""
-        route = work.request.route
-        if self._probing and self.load:
-            self._report(work, _wait_for(route.site))
-            return
+    def put(self, work: Sequence[Work]) -> None:
+        """Add work of one route: one piece at least."""
+        route = work[0].route
+        if self._probing:
+            taken = 0 if self.load else 1
+            for each in work[taken:]:
+                self._report(each, _wait_for(route.site))
+            work = work[:taken]
         if self._route is None or route.revision >= self._route.revision:
             self._route = route
         if not (self._waiting or self._unsent):
             self.stalled_s = 0.0  # it had nothing to do: that is not slow
-        self._waiting.append(work)
+        self._waiting.extend(work)
         self._arrived.set()
 
     def pass_time(self, seconds: float) -> None:

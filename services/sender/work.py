@@ -1,4 +1,4 @@
-"""One piece of work: a delivery from a lane, and the mail it asks for."""
+"""One piece of work: a mail that a message of a lane asks for."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -10,18 +10,32 @@ import structlog
 from services.sender.envelope import OutgoingMail
 from services.sender.room import LARGE
 from shared.broker import Consumer, Delivery
-from shared.contracts import SendRequest
+from shared.contracts import Route, SendRequest, SendRequests
 from shared.mail_store import Claim
 
 log = structlog.get_logger()
+
+
+class Errand(msgspec.Struct, eq=False):
+    """A message of a lane: it is acknowledged when the last of its work is done."""
+
+    delivery: Delivery
+    consumer: Consumer  # that gave the delivery, and takes its ack
+    left: int  # pieces of work
+
+    def one_is_done(self) -> None:
+        """Take it off the lane if that was the last."""
+        self.left -= 1
+        if not self.left:
+            self.consumer.ack([self.delivery])
 
 
 class Work(msgspec.Struct, frozen=True, eq=False):
     """What a lane hands to the worker of a site."""
 
     request: SendRequest
-    delivery: Delivery
-    consumer: Consumer  # that gave the delivery, and takes its ack
+    route: Route
+    errand: Errand
 
     @property
     def numbers(self) -> list[int]:
@@ -34,8 +48,14 @@ class Work(msgspec.Struct, frozen=True, eq=False):
         return self.request.envelope.size
 
     def done(self) -> None:
-        """Take it off the lane."""
-        self.consumer.ack([self.delivery])
+        """It is reported, or there is nothing to do: once for each work."""
+        self.errand.one_is_done()
+
+
+def work_of(requests: SendRequests, delivery: Delivery, consumer: Consumer) -> list[Work]:
+    """The work that one message asks for."""
+    errand = Errand(delivery, consumer, len(requests.requests))
+    return [Work(request, requests.route, errand) for request in requests.requests]
 
 
 class ClaimedWork(msgspec.Struct, frozen=True, eq=False):

@@ -25,7 +25,7 @@ def test_a_client_of_twenty_lines_publishes_a_mail_and_reads_its_delivered_event
         mandatory=True,
     )
     for _method, _properties, body in channel.consume(events, auto_ack=True, inactivity_timeout=30):
-        event = json.loads(body)
+        [event] = map(json.loads, body.splitlines())
         break
     connection.close()
 

@@ -29,6 +29,7 @@ from shared.contracts import (
     RouteRequest,
     RouteRequests,
     SendRequest,
+    SendRequests,
     TlsMode,
 )
 from shared.outcomes import Bounced, Deferred, Delivered
@@ -46,7 +47,7 @@ ENVELOPE = Envelope("order-1", "a@x.example", (Recipient(1, "b@y.example"),), 10
 REPLY = Reply(550, "5.1.1", "no")
 MESSAGES = [
     RouteRequests((RouteRequest(ENVELOPE, 1),)),
-    SendRequest(ENVELOPE, 1, Route("relay:x:25", (), TlsMode.ENABLE, None, 1)),
+    SendRequests(Route("relay:x:25", (), TlsMode.ENABLE, None, 1), (SendRequest(ENVELOPE, 1),)),
     OutcomeReport("w", 1, (RecipientOutcome(1, 1, Bounced(REPLY)), RecipientOutcome(2, 1, Delivered(REPLY, "mx")))),
 ]
 

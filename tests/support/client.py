@@ -168,7 +168,7 @@ class Client:
         self._answers[str(properties.correlation_id)] = json.loads(body)
 
     def _on_event(self, channel: BlockingChannel, method: Any, _properties: Any, body: bytes) -> None:
-        self.events.append({**json.loads(body), "key": method.routing_key})
+        self.events += [{**json.loads(line), "key": method.routing_key} for line in body.splitlines()]
         channel.basic_ack(method.delivery_tag)
 
 

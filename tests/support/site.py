@@ -11,9 +11,19 @@ from services.sender.gate import SiteGate
 from services.sender.helo import HeloNames
 from services.sender.signing import Signing
 from services.sender.site import SiteQueue
-from services.sender.work import Work
+from services.sender.work import Work, work_of
 from shared.broker import Delivery, Properties
-from shared.contracts import Credentials, Envelope, Host, Recipient, RecipientOutcome, Route, SendRequest, TlsMode
+from shared.contracts import (
+    Credentials,
+    Envelope,
+    Host,
+    Recipient,
+    RecipientOutcome,
+    Route,
+    SendRequest,
+    SendRequests,
+    TlsMode,
+)
 from shared.durations import Duration
 from shared.mail_store import StoreThread
 from shared.metrics import REGISTRY
@@ -115,8 +125,8 @@ class Site:
             )
             route = Route(name, (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, login, revision)
             delivery = Delivery(b"", number, 1, False, Properties())
-            work = Work(SendRequest(envelope, 1, route), delivery, self.lane)  # type: ignore[arg-type]  # a Consumer's ack
-            self.queue.put(work)
+            requests = SendRequests(route, (SendRequest(envelope, 1),))
+            self.queue.put(work_of(requests, delivery, self.lane))  # type: ignore[arg-type]  # a Consumer's ack
 
     async def until_reported(self, count: int) -> None:
         """Wait for so many outcomes."""

@@ -70,17 +70,17 @@ def routed(request, document=DIRECT, mx=None, revision=7, lanes=16):
 
 def sites_of(result):
     """Site → the numbers of its recipients, in the order of the work."""
-    return {send.route.site: [recipient.no for recipient in send.envelope.recipients] for _, send in result.sends}
+    return {send.route.site: [to.no for to in send.request.envelope.recipients] for send in result.sends}
 
 
 def test_a_direct_route_carries_hosts_tls_and_revision():
     document = {**DIRECT, "tls": "require", "relay": {"auth": {"user": "u", "password": {"env": "P"}}}}
-    [(lane, send)] = routed(request_to("a@small.example", attempt=3), document).sends
-    assert send.envelope == request_to("a@small.example").envelope
-    assert send.attempt == 3
+    [send] = routed(request_to("a@small.example", attempt=3), document).sends
+    assert send.request.envelope == request_to("a@small.example").envelope
+    assert send.request.attempt == 3
     assert (send.route.site, send.route.hosts) == (SMALL.site, SMALL.hosts)
     assert (send.route.tls, send.route.credentials, send.route.revision) == (TlsMode.REQUIRE, None, 7)
-    assert lane == lane_of(SMALL.site, "mail-1", width=4, lanes=16)
+    assert send.lane == lane_of(SMALL.site, "mail-1", width=4, lanes=16)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,9 @@ def test_recipients_of_one_site_travel_together(addresses, sites):
 
 def test_each_part_keeps_the_envelope_but_for_its_recipients():
     request = request_to("a@big.example", "b@small.example")
-    for _, send in routed(request).sends:
-        assert msgspec.structs.replace(send.envelope, recipients=request.envelope.recipients) == request.envelope
+    for send in routed(request).sends:
+        envelope = msgspec.structs.replace(send.request.envelope, recipients=request.envelope.recipients)
+        assert envelope == request.envelope
 
 
 def test_each_recipient_without_a_route_gets_its_outcome():
@@ -135,8 +136,8 @@ def test_in_relay_mode_dns_is_not_asked_and_there_is_one_transaction():
     mx = KnownDomains({})
     request = request_to("a@big.example", "b@nowhere.example", "c@[192.0.2.1]")
     result = routed(request, {"relay": {"host": "mail.example.org"}}, mx)
-    [(_, send)] = result.sends
-    assert send.envelope is request.envelope
+    [send] = result.sends
+    assert send.request.envelope is request.envelope
     assert (send.route.site, mx.asked, result.failures) == ("relay:mail.example.org:25", [], [])
 
 
@@ -169,7 +170,7 @@ def test_a_relays_mail_takes_every_lane(document):
         routed(RouteRequest(Envelope(f"mail-{n}", "", (Recipient(1, "a@b.example"),), 1, False, False), 1), document)
         for n in range(300)
     ]
-    assert {lane for result in sends for lane, _ in result.sends} == set(range(16))
+    assert {send.lane for result in sends for send in result.sends} == set(range(16))
 
 
 def test_an_mx_sites_mail_takes_as_many_lanes_as_the_site_may_have_connections():
@@ -178,7 +179,7 @@ def test_an_mx_sites_mail_takes_as_many_lanes_as_the_site_may_have_connections()
         routed(RouteRequest(Envelope(f"mail-{n}", "", (Recipient(1, "a@big.example"),), 1, False, False), 1), document)
         for n in range(100)
     ]
-    assert {lane for result in sends for lane, _ in result.sends} == set(lanes_of(BIG.site, 3, 16))
+    assert {send.lane for result in sends for send in result.sends} == set(lanes_of(BIG.site, 3, 16))
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,9 +6,9 @@ from collections import deque
 import pytest
 
 from services.sender.room import LARGE, Room, Rooms
-from services.sender.work import Work, first_of
+from services.sender.work import Work, first_of, work_of
 from shared.broker import Delivery, Properties
-from shared.contracts import Envelope, Host, Recipient, Route, SendRequest, TlsMode
+from shared.contracts import Envelope, Host, Recipient, Route, SendRequest, SendRequests, TlsMode
 
 LONG, SHORT = 60.0, 0.001
 
@@ -99,8 +99,9 @@ def test_small_mails_do_not_wait_for_large_ones():
 
 def work(size: int) -> Work:
     envelope = Envelope("m", "a@x.example", (Recipient(1, "b@y.example"),), size, False, False)
-    request = SendRequest(envelope, 1, Route("mx:y", (Host("y", 25, ()),), TlsMode.NONE, None, 1))
-    return Work(request, Delivery(b"", 1, 1, False, Properties()), None)  # type: ignore[arg-type]  # nobody acks it
+    requests = SendRequests(Route("mx:y", (Host("y", 25, ()),), TlsMode.NONE, None, 1), (SendRequest(envelope, 1),))
+    [work] = work_of(requests, Delivery(b"", 1, 1, False, Properties()), None)  # type: ignore[arg-type]  # nobody acks it
+    return work
 
 
 @pytest.mark.parametrize(
