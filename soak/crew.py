@@ -1,6 +1,7 @@
 """The workers of a soak: started, harmed, and replaced when they die, as a supervisor would."""
 
 import itertools
+import random
 import threading
 import time
 from collections import Counter
@@ -8,8 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.support.pipeline import Worker
+from tests.support.ports import wait_until
 
 _LOOKS_EVERY_S = 0.5
+_COMES_WITHIN_S = 30.0
 
 
 class Crew:
@@ -22,6 +25,7 @@ class Crew:
         self._environment = environment
         self._workers: list[Worker] = []
         self._numbers = itertools.count(1)
+        self._trouble = ""  # what last kept the keeper from its work
         self._lock = threading.RLock()
         self._ends = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="crew", daemon=True)
@@ -42,9 +46,26 @@ class Crew:
         with self._lock:
             return [worker for worker in self._workers if worker.role in roles]
 
+    def one_at_work(self, role: str, chance: random.Random) -> Worker:
+        """One of this role that has been ready. Raises TimeoutError when there is none for long."""
+        wait_until(lambda: bool(self.of(role)), f"there is a {role}", _COMES_WITHIN_S)
+        worker = chance.choice(self.of(role))
+        worker.wait_for_log("ready", _COMES_WITHIN_S)
+        return worker
+
     def kill(self, *workers: Worker) -> None:
-        """`kill -9`; others take their places."""
-        self._end(workers, Worker.kill)
+        """`kill -9`; others take their places. Raises AssertionError when one of them had ended before."""
+        with self._lock:
+            ended = [worker for worker in workers if not worker.running]
+            for worker in ended:
+                self._bury(worker)
+            self._end(workers, Worker.kill)
+        assert not ended, f"had ended by themselves: {', '.join(worker.name for worker in ended)}"
+
+    def check(self) -> None:
+        """Raise RuntimeError when nobody replaces workers any more."""
+        if not self._keeper.is_alive():
+            raise RuntimeError("the thread that keeps the workers running has ended")
 
     def stop(self, *workers: Worker) -> None:
         """SIGTERM; others take their places at once."""
@@ -77,7 +98,15 @@ class Crew:
 
     def _keep(self) -> None:
         while not self._ends.wait(_LOOKS_EVERY_S):
-            self._mend()
+            try:
+                self._mend()
+            except Exception as error:  # what can not be started now may be at the next look
+                self._note(f"a worker could not be replaced: {error!r}")
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self.died.append(f"{time.strftime('%H:%M:%S')} {trouble}")
+        self._trouble = trouble
 
     def _mend(self) -> None:
         with self._lock:

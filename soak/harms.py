@@ -26,12 +26,14 @@ class Kind(Struct, frozen=True):
 
 def _kill(*roles: str) -> Do:
     def do(world: World, chance: random.Random) -> None:
-        world.crew.kill(*(chance.choice(workers) for role in roles if (workers := world.crew.of(role))))
+        world.crew.kill(*[world.crew.one_at_work(role, chance) for role in roles])
 
     return do
 
 
 def _kill_all(world: World, chance: random.Random) -> None:
+    for role in ROLES:
+        world.crew.one_at_work(role, chance)
     world.crew.kill(*world.crew.of(*ROLES))
 
 
@@ -47,11 +49,13 @@ def _freeze(role: str, seconds: float) -> Do:
 
     def do(world: World, chance: random.Random) -> None:
         victims: list[Worker] = world.crew.of(role)[:1]
-        for worker in victims:
-            worker.pause()
-        time.sleep(seconds)
-        for worker in victims:
-            worker.resume()
+        try:
+            for worker in victims:
+                worker.pause()
+            time.sleep(seconds)
+        finally:
+            for worker in victims:
+                worker.resume()
 
     return do
 
@@ -60,11 +64,12 @@ def _kill_broker(world: World, chance: random.Random) -> None:
     sync_queue_registry(world.node)
     world.node.kill()
     time.sleep(chance.uniform(0, 3))
-    world.node.start()
+    world.start_broker()
 
 
 def _restart_broker(world: World, chance: random.Random) -> None:
-    world.node.restart()
+    world.node.stop()
+    world.start_broker()
 
 
 def _alarm(resource: str) -> Do:
@@ -104,16 +109,20 @@ def _jump(seconds: int) -> Do:
 
     def do(world: World, chance: random.Random) -> None:
         world.clock_file.write_text(f"{seconds:+d}")
-        time.sleep(chance.uniform(3, 6))
-        world.clock_file.write_text("+0")
+        try:
+            time.sleep(chance.uniform(3, 6))
+        finally:
+            world.clock_file.write_text("+0")
 
     return do
 
 
 def _dns_down(world: World, chance: random.Random) -> None:
     world.dns.pause()
-    time.sleep(chance.uniform(3, 8))
-    world.dns.resume()
+    try:
+        time.sleep(chance.uniform(3, 8))
+    finally:
+        world.dns.resume()
 
 
 def _scale(world: World, chance: random.Random) -> None:

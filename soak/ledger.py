@@ -7,6 +7,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from shared.mail_store import State
 
 _FINAL = (State.DELIVERED, State.BOUNCED, State.RETRACTED)
 _BACK = 50  # mails that arrive again make a flow: one may have been lucky
+BACK_WITHIN_S = 30.0  # the bar
 
 
 class Arrival(Struct, frozen=True):
@@ -22,6 +24,7 @@ class Arrival(Struct, frozen=True):
     time: float
     id: str
     told: bool  # its 250 was sent; False: the sink hung up instead
+    garbled: bool = False  # it is not what was published
 
 
 class Ending(Struct, frozen=True):
@@ -37,6 +40,8 @@ class Harm(Struct, frozen=True):
     name: str
     begun: float
     ended: float
+    failure: str = ""  # why it could not be done as it should
+    stood_still: bool = False  # the flow was given up before the next one
 
 
 class Mail(Struct, frozen=True):
@@ -48,6 +53,7 @@ class Mail(Struct, frozen=True):
     copies: int
     untold: bool  # of one copy at least, the sink did not say that it had taken it
     ending: Ending | None  # None: the store does not know it
+    garbled: bool = False  # one copy at least was not what was published
 
 
 class Account(Struct):
@@ -60,17 +66,19 @@ class Account(Struct):
     duplicated: int = 0  # copies beyond the first, with no doubt to excuse them
     in_doubt: int = 0  # copies beyond the first of mails of which it was doubtful whether they had arrived
     answered: int = 0  # of these, the ones of mails for which the sink had sent all its answers
-    unexpected: int = 0  # arrived without having been published, unknown to the store, bounced without a refusal
+    unexpected: int = 0  # never published, with another content, unknown to the store, bounced without a refusal
     waiting: int = 0
     recovered: int = 0  # under way when the harm began, and arrived
     recovery_s: list[float] = []  # from the end of each harm until mails published after it arrive again
+    not_back: int = 0  # harms after which such mails did not arrive again within `BACK_WITHIN_S`
+    unmeasured: int = 0  # harms so shortly before the end of publishing that nobody can say
     slowest_s: float = 0.0  # from the confirm to the arrival
     suspects: list[str] = []  # ids of mails that were lost, duplicated or unexpected
 
     @property
     def clean(self) -> bool:
         """Whether the promise was kept."""
-        return not (self.lost or self.duplicated or self.unexpected or self.waiting)
+        return not (self.lost or self.duplicated or self.unexpected or self.waiting or self.not_back)
 
 
 def id_of(number: int) -> str:
@@ -84,6 +92,8 @@ class Ledger:
     def __init__(self) -> None:
         self.harms: list[Harm] = []
         self.confirmed = 0
+        self.sunk = 0  # mails that the sink has taken or refused for good, each counted once
+        self.ended = inf  # when publishing was over
         self.strangers: list[Arrival] = []  # nobody has published these
         self._published = 0
         self._confirmed = array("d", [0.0])
@@ -91,6 +101,7 @@ class Ledger:
         self._copies = array("H", [0])
         self._untold = bytearray(1)
         self._refused = bytearray(1)
+        self._garbled = bytearray(1)
         self._state = bytearray(1)
         self._doubted = bytearray(1)
 
@@ -104,7 +115,7 @@ class Ledger:
         self._published += 1
         for column in (self._confirmed, self._arrived, self._copies):
             column.append(0)
-        for flags in (self._untold, self._refused, self._state, self._doubted):
+        for flags in (self._untold, self._refused, self._garbled, self._state, self._doubted):
             flags.append(0)
         return self._published
 
@@ -119,13 +130,16 @@ class Ledger:
         if number is None:
             self.strangers.append(arrival)
             return
+        self.sunk += not self._sunk(number)
         self._arrived[number] = min(arrival.time, self._arrived[number] or arrival.time)
         self._copies[number] += 1
         self._untold[number] |= not arrival.told
+        self._garbled[number] |= arrival.garbled
 
     def refuse(self, id: str) -> None:
         """The sink has refused a mail for good."""
         if (number := self._number(id)) is not None:
+            self.sunk += not self._sunk(number)
             self._refused[number] = 1
 
     def end(self, id: str, ending: Ending) -> None:
@@ -148,6 +162,7 @@ class Ledger:
             copies=self._copies[number],
             untold=bool(self._untold[number]),
             ending=Ending(State(state), bool(self._doubted[number])) if state else None,
+            garbled=bool(self._garbled[number]),
         )
 
     def close(self) -> list[Account]:
@@ -170,27 +185,23 @@ class Ledger:
             account.mails += 1
             account.unexpected += 1
             account.suspects.append(stranger.id)
-        for harm, seconds in zip(self.harms, self._recoveries(), strict=True):
-            if seconds is not None:
-                accounts[harm.name].recovery_s.append(seconds)
+        for harm, later in zip(self.harms, self._confirmed_after_harms(), strict=True):
+            enter_recovery(accounts[harm.name], harm, later, self.ended)
         return list(accounts.values())
 
-    def _recoveries(self) -> list[float | None]:
-        """For each harm, how long after its end so many mails that were confirmed after it had arrived."""
+    def _confirmed_after_harms(self) -> list[Sequence[tuple[float, float]]]:
+        """For each harm, when the next mails were confirmed and have arrived, of those that have."""
         pairs = sorted(
             (confirmed, arrived)
             for confirmed, arrived in zip(self._confirmed, self._arrived, strict=True)
             if confirmed and arrived
         )
         times = array("d", (confirmed for confirmed, _ in pairs))
-        return [
-            self._recovery(harm.ended, pairs[bisect_right(times, harm.ended) :][: 4 * _BACK]) for harm in self.harms
-        ]
+        starts = (bisect_right(times, harm.ended) for harm in self.harms)
+        return [pairs[start : start + 4 * _BACK] for start in starts]
 
-    @staticmethod
-    def _recovery(ended: float, later: Sequence[tuple[float, float]]) -> float | None:
-        arrivals = sorted(arrived for _, arrived in later)[:_BACK]
-        return arrivals[-1] - ended if arrivals else None
+    def _sunk(self, number: int) -> bool:
+        return bool(self._copies[number] or self._refused[number])
 
     def _number(self, id: str) -> int | None:
         digits = id.removeprefix("m")
@@ -217,6 +228,19 @@ def enter(account: Account, id: str, mail: Mail) -> None:
         account.suspects.append(id)
 
 
+def enter_recovery(account: Account, harm: Harm, later: Sequence[tuple[float, float]], publishing_ended: float) -> None:
+    """Count how a harm ended, from (confirmed, arrived) of the mails that came after it."""
+    arrivals = sorted(arrived for _, arrived in later)
+    if len(arrivals) >= _BACK:
+        seconds = arrivals[_BACK - 1] - harm.ended
+        account.recovery_s.append(seconds)
+        account.not_back += seconds > BACK_WITHIN_S or harm.stood_still
+    elif harm.stood_still or publishing_ended - harm.ended > BACK_WITHIN_S:
+        account.not_back += 1
+    else:
+        account.unmeasured += 1
+
+
 def _enter_arrived(account: Account, mail: Mail) -> None:
     ending, extra = mail.ending, mail.copies - 1
     if mail.untold or (ending is not None and ending.in_doubt):
@@ -225,7 +249,8 @@ def _enter_arrived(account: Account, mail: Mail) -> None:
     else:
         account.duplicated += extra
     # Its sender is told a lie, or nothing.
-    account.unexpected += ending is None or ending.state in (State.BOUNCED, State.RETRACTED)
+    lied = ending is None or ending.state in (State.BOUNCED, State.RETRACTED)
+    account.unexpected += lied or mail.garbled
     account.waiting += ending is not None and ending.state not in _FINAL
     if mail.confirmed and mail.arrived:
         account.slowest_s = max(account.slowest_s, mail.arrived - mail.confirmed)

@@ -11,6 +11,7 @@ import uvloop
 
 from shared.broker import Broker, Message, Properties
 from shared.topology import SUBMIT
+from soak.content import content_of
 from soak.ledger import Ledger, id_of
 
 _BURST = 25  # mails that wait for their confirms together
@@ -18,9 +19,7 @@ _MOST_BURSTS = 20
 _LOOKS_EVERY_S = 0.02
 _AGAIN_AFTER_S = 1.0
 _LAST_CONFIRMS_WITHIN_S = 120.0
-_BODY = (
-    b"From: robot@sender.example\r\nTo: b@mx.example\r\nSubject: soak\r\n\r\n" + b"Good morning. Good night.\r\n" * 150
-)
+_ENDS_WITHIN_S = _LAST_CONFIRMS_WITHIN_S + 60.0
 
 
 class Publisher:
@@ -38,7 +37,7 @@ class Publisher:
         sunk: Callable[[], int],
         quota: int | None,
     ) -> None:
-        """`rate` in mails a second at most. `most_open` mails are under way at most, of which `sunk` says the end."""
+        """`rate` in mails a second at most. At most `most_open` are under way: `sunk` says how many are no more."""
         self.quota = quota  # not beyond this number
         self._url = url
         self._ledger = ledger
@@ -57,9 +56,10 @@ class Publisher:
 
     def __exit__(self, *_: object) -> None:
         self._ends.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        self._thread.join(_ENDS_WITHIN_S)
+        self.check()
+        if self._thread.is_alive():
+            raise TimeoutError(f"the publisher does not end: not within {_ENDS_WITHIN_S:g} s")
 
     def check(self) -> None:
         """Raise what has ended the thread, if something has."""
@@ -78,7 +78,7 @@ class Publisher:
         await broker.start()
         under_way: set[asyncio.Task[None]] = set()
         due, looked = 0.0, time.monotonic()
-        while not self._ends.is_set():
+        while not self._ends.is_set() and self._failure is None:
             now = time.monotonic()
             due, looked = min(due + (now - looked) * self._rate, _BURST * _MOST_BURSTS), now
             count = min(int(due), _BURST, self._room())
@@ -89,11 +89,16 @@ class Publisher:
             burst = [self._ledger.publish() for _ in range(count)]
             task = asyncio.create_task(self._publish(broker, burst, file))
             under_way.add(task)
+            task.add_done_callback(self._note_failure)
             task.add_done_callback(under_way.discard)
             await asyncio.sleep(0)
         if under_way:
             await asyncio.wait(under_way, timeout=_LAST_CONFIRMS_WITHIN_S)
         await broker.close()
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
 
     def _room(self) -> int:
         published = self._ledger.published
@@ -118,4 +123,5 @@ class Publisher:
         id = id_of(number)
         to = f"{id}@d{number % self._domains}.example"
         headers = {"mail-from": "robot@sender.example", "rcpt-to": to}
-        return Message(SUBMIT, "", _BODY, Properties(message_id=id, content_type="message/rfc822", headers=headers))
+        properties = Properties(message_id=id, content_type="message/rfc822", headers=headers)
+        return Message(SUBMIT, "", content_of(id), properties)

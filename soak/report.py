@@ -10,7 +10,18 @@ from soak.ledger import Account, total
 from soak.run import Result
 
 _WIDTH = 160  # also where no terminal says so
-_COUNTS = ("times", "mails", "lost", "duplicated", "in_doubt", "answered", "unexpected", "waiting", "recovered")
+_COUNTS = (
+    "times",
+    "mails",
+    "lost",
+    "duplicated",
+    "in_doubt",
+    "answered",
+    "unexpected",
+    "waiting",
+    "recovered",
+    "not_back",
+)
 _HEADINGS = ("harm", *(name.replace("_", " ") for name in _COUNTS), "back after, s", "slowest mail, s")
 _SUSPECTS = 10
 
@@ -22,23 +33,37 @@ def show(result: Result) -> None:
     for row in _rows(result.accounts):
         table.add_row(*row)
     console.print(table)
-    for line in (*_sink(result.fates), *_memory(result.memory)):
+    for line in _lines(result):
         console.print(f"  {line}", markup=False)
-    for account in result.accounts:
-        if account.suspects:
-            console.print(f"  {account.harm}: look at {', '.join(account.suspects[:_SUSPECTS])}", markup=False)
-    for fault, times in sorted(result.faults.items()):
-        console.print(f"  {times} × {fault}", markup=False)
-    for obituary in result.died:
-        first, *_, last = obituary.splitlines()
-        console.print(f"{first} {last}", markup=False)
 
 
 def as_markdown(result: Result) -> str:
     """The same as a table of a page."""
     rows = [_HEADINGS, ("---",) + ("---:",) * (len(_HEADINGS) - 1), *_rows(result.accounts)]
     table = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*table, "", *(f"- {line}" for line in (*_sink(result.fates), *_memory(result.memory)))]) + "\n"
+    return "\n".join([*table, "", *(f"- {line}" for line in _lines(result))]) + "\n"
+
+
+def _lines(result: Result) -> Iterator[str]:
+    """What the table does not say; what went wrong comes last."""
+    yield str(result.machine)
+    yield f"{result.minutes:.1f} minutes, {'clean' if result.clean else 'NOT clean'}"
+    yield from _sink(result.fates)
+    yield from _memory(result.memory)
+    for account in result.accounts:
+        if account.unmeasured:
+            yield f"{account.harm}: {account.unmeasured} so near the end that nobody knows how long it took"
+        if account.suspects:
+            yield f"{account.harm}: look at {', '.join(account.suspects[:_SUSPECTS])}"
+    if result.broken_off:
+        yield f"broken off: {result.broken_off}"
+    for failure in result.failed:
+        yield f"failed: {failure}"
+    for fault, times in sorted(result.faults.items()):
+        yield f"{times} × {fault}"
+    for obituary in result.died:
+        lines = obituary.splitlines()
+        yield f"died: {lines[0]} {lines[-1]}" if len(lines) > 1 else f"died: {obituary}"
 
 
 def _rows(accounts: Sequence[Account]) -> Iterator[tuple[str, ...]]:
@@ -55,8 +80,8 @@ def _rows(accounts: Sequence[Account]) -> Iterator[tuple[str, ...]]:
 
 def _sink(fates: Mapping[str, int]) -> Iterator[str]:
     tries = sum(fates.values())
-    shares = ", ".join(f"{name.replace('_', ' ')} {count / tries:.2%}" for name, count in sorted(fates.items()))
-    yield f"{tries:,} tries at the sink: {shares}"
+    shares = [f"{name.replace('_', ' ')} {count / tries:.2%}" for name, count in sorted(fates.items())]
+    yield f"{tries:,} tries at the sink: {', '.join(shares) or 'none'}"
 
 
 def _memory(memory: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[str]:

@@ -3,22 +3,30 @@
 import contextlib
 import random
 import re
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import msgspec
+import sqlalchemy as sa
+from msgspec.structs import replace
 
 from soak.harms import Kind, by_counts, in_turn
-from soak.ledger import Account, Harm, Ledger
+from soak.ledger import Account, Harm, Ledger, total
+from soak.machine import Machine, load_average, machine
 from soak.publisher import Publisher
 from soak.world import DOMAINS, Need, World, world
 
 _REST_S = (4.0, 10.0)  # between the end of one harm and the next
-_SHORTEST_REST_S = 4.0
+_SHORTEST_REST_S = 3.0
 _FLOWS_WITHIN_S = 60.0
+_CONFIRMS_WITHIN_S = 300.0
+_LONGEST_REASON = 500
+_FLOW = 1_000  # mails that may be published from now on, whatever the share of a harm
 _DRAIN_S = 300.0  # without any progress: longer than the leases that harm leaves behind
 _FAULT = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Group|Timeout)[\w.]*)(?::|$)")
 
@@ -48,6 +56,19 @@ class Result(msgspec.Struct, frozen=True):
     memory: dict[str, list[tuple[float, float]]]  # (s from the start, MiB) by worker
     died: list[str]  # workers that ended without being asked to
     faults: dict[str, int]  # tracebacks in the workers' logs, by their last lines
+    failed: list[str]  # harms that could not be done as they should
+    broken_off: str  # why it ended before its time; "" if it did not
+    machine: Machine
+
+    @property
+    def clean(self) -> bool:
+        """Whether all was done, the promise was kept, and nothing went wrong that was not planned."""
+        troubles = (self.died, self.faults, self.failed, self.broken_off)
+        return total(self.accounts).clean and not any(troubles)
+
+
+class GaveUp(Exception):
+    """Nothing moves any more: there is no use in waiting."""
 
 
 class Soak:
@@ -61,6 +82,8 @@ class Soak:
         self._folder = folder
         self._chance = random.Random(plan.seed)
         self._begun = time.monotonic()
+        self._load = load_average()
+        self._confirmed_before, self._progress = 0, time.monotonic()
 
     @contextmanager
     def publishing(self, quota: int | None = None) -> Iterator[Publisher]:
@@ -73,25 +96,38 @@ class Soak:
             domains=DOMAINS,
             rate=plan.rate,
             most_open=plan.most_open,
-            sunk=lambda: self.there.read_sink(self.ledger),
+            sunk=self._sunk,
             quota=quota,
         ) as publisher:
-            yield publisher
+            try:
+                yield publisher
+            finally:
+                self.ledger.ended = time.time()
+
+    def _sunk(self) -> int:
+        self.there.read_sink(self.ledger)
+        return self.ledger.sunk
 
     def do(self, kind: Kind) -> None:
-        """Do one harm."""
+        """Do one harm. What goes wrong is noted and mended. Raises NodeFailed when that can not be."""
         self.note_memory()
-        begun = time.time()
-        kind.do(self.there, self._chance)
-        self.ledger.harms.append(Harm(kind.name, begun, time.time()))
-        print(f"{time.strftime('%H:%M:%S')} {kind.name} ({self.ledger.confirmed:,} confirmed)", flush=True)
+        begun, failure = time.time(), ""
+        try:
+            kind.do(self.there, self._chance)
+        except Exception as error:  # whatever it is: an hour's mails wait for their account
+            failure = _in_words(error)
+            self.there.mend()
+        finally:
+            self.ledger.harms.append(Harm(kind.name, begun, time.time(), failure))
+            done = f"({self.ledger.confirmed:,} confirmed){failure and ' failed: '}{failure}"
+            print(f"{time.strftime('%H:%M:%S')} {kind.name} {done}", flush=True)
 
     def for_minutes(self, publisher: Publisher) -> None:
         """Harm of each kind in turn until the time is over."""
         ends = time.monotonic() + self._plan.minutes * 60
         kinds = [kind for kind in self._plan.kinds if kind.needs is None or kind.needs in self.there.has]
         for kind in in_turn(kinds, self._chance):
-            self._rest(self._chance.uniform(*_REST_S), publisher)
+            self.rest(self._chance.uniform(*_REST_S), publisher)
             if time.monotonic() > ends:
                 return
             self.do(kind)
@@ -100,27 +136,49 @@ class Soak:
         """All kills, spread evenly over the mails."""
         kinds = by_counts(self._plan.kills, self._plan.broker_kills, self._chance)
         for turn, kind in enumerate(kinds, 1):
-            # One share ahead, so that mails flow while harm is done.
-            publisher.quota = self._share(turn + 1, len(kinds))
-            self._rest(_SHORTEST_REST_S, publisher)
+            self._rest_by_counts(self._share(turn + 1, len(kinds)), publisher)
             self._confirmed(self._share(turn, len(kinds)), publisher)
+            # Mails flow while harm is done, also when those of its share were quicker than the rest.
+            publisher.quota = self._at_least(self._share(turn + 1, len(kinds)))
+            self._confirmed(self.ledger.confirmed + 1, publisher)
             self.do(kind)
+        self._rest_by_counts(self._plan.mails, publisher)  # the last harm, too, is seen to be over
         self._confirmed(self._plan.mails, publisher)
 
-    def _rest(self, seconds: float, publisher: Publisher) -> None:
-        """The next harm is done to a pipeline that works, or has not worked for a minute."""
+    def _rest_by_counts(self, quota: int, publisher: Publisher) -> None:
+        publisher.quota = self._at_least(quota)
+        self.rest(_SHORTEST_REST_S, publisher)
+
+    def _at_least(self, quota: int) -> int:
+        return max(quota, self.ledger.published + _FLOW)
+
+    def rest(self, seconds: float, publisher: Publisher) -> None:
+        """The next harm is done to a pipeline that works, or has not for a minute; the last one is to blame."""
         last, longest = self.ledger.published, time.monotonic() + _FLOWS_WITHIN_S
         time.sleep(seconds)
-        while not self.ledger.flows_since(last) and time.monotonic() < longest:
-            publisher.check()
+        while not self.ledger.flows_since(last):
+            self._check(publisher)
+            if time.monotonic() > longest:
+                self.ledger.harms[-1:] = [replace(harm, stood_still=True) for harm in self.ledger.harms[-1:]]
+                return
             time.sleep(0.1)
+
+    def _check(self, publisher: Publisher) -> None:
+        """Raise what makes further waiting useless."""
+        publisher.check()
+        self.there.check()
+        now = time.monotonic()
+        if self.ledger.confirmed > self._confirmed_before:
+            self._confirmed_before, self._progress = self.ledger.confirmed, now
+        elif now - self._progress > _CONFIRMS_WITHIN_S:
+            raise GaveUp(f"no mail was confirmed for {_CONFIRMS_WITHIN_S:g} s")
 
     def _share(self, turn: int, turns: int) -> int:
         return min(self._plan.mails, self._plan.mails * turn // (turns + 1) + 1)
 
     def _confirmed(self, count: int, publisher: Publisher) -> None:
         while self.ledger.confirmed < count:
-            publisher.check()
+            self._check(publisher)
             time.sleep(0.1)
 
     def drain(self) -> None:
@@ -128,7 +186,8 @@ class Soak:
         left, patience = -1, time.monotonic() + _DRAIN_S
         while left and time.monotonic() < patience:
             time.sleep(1)
-            before, left = left, self.there.left(self.ledger.confirmed)
+            with contextlib.suppress(sa.exc.DBAPIError):  # a store that is away makes no progress either
+                before, left = left, self.there.left(self.ledger.confirmed)
             if left != before:
                 patience = time.monotonic() + _DRAIN_S
         self.note_memory()
@@ -139,7 +198,7 @@ class Soak:
         for name, mib in self.there.crew.memory().items():
             self.memory.setdefault(name, []).append((at, round(mib, 1)))
 
-    def result(self, minutes: float = 0.0) -> Result:
+    def result(self, minutes: float = 0.0, broken_off: str = "") -> Result:
         """Close the books."""
         self.there.read_sink(self.ledger)
         self.there.read_store(self.ledger)
@@ -150,6 +209,9 @@ class Soak:
             memory=self.memory,
             died=self.there.crew.died,
             faults=dict(faults_in(self._folder)),
+            failed=[f"{harm.name}: {harm.failure}" for harm in self.ledger.harms if harm.failure],
+            broken_off=broken_off,
+            machine=machine(self.there, self._load),
         )
 
 
@@ -159,15 +221,44 @@ def run(folder: Path, plan: Plan) -> Result:
     with world(folder, plan.store, plan.seed, needs, plan.schedulers, plan.rabbitmq) as there:
         begun = time.monotonic()
         soak = Soak(there, plan, folder)
-        with contextlib.suppress(KeyboardInterrupt), soak.publishing() as publisher:  # Ctrl-C: no more harm
+        broken_off = _harm_all(soak, plan)
+        minutes = (time.monotonic() - begun) / 60
+        clean = False
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # and again: what waits still is counted as waiting
+                soak.drain()
+            result = soak.result(minutes, broken_off)
+            clean = result.clean
+        finally:
+            if not clean:
+                _keep_store(there)
+        return result
+
+
+def _harm_all(soak: Soak, plan: Plan) -> str:
+    """All that is planned; or why it was broken off."""
+    try:
+        with soak.publishing() as publisher:
             if plan.mails:
                 soak.by_counts(publisher)
             else:
                 soak.for_minutes(publisher)
-        minutes = (time.monotonic() - begun) / 60
-        with contextlib.suppress(KeyboardInterrupt):  # and again: what waits still is counted as waiting
-            soak.drain()
-        return soak.result(minutes)
+    except KeyboardInterrupt:  # no more harm
+        return "Ctrl-C"
+    except Exception as error:  # what was confirmed so far has a right to its account
+        return _in_words(error)
+    return ""
+
+
+def _keep_store(there: World) -> None:
+    try:
+        print(f"a copy of the store is in {there.keep_store()}", flush=True)
+    except (OSError, sqlite3.Error, CalledProcessError) as error:  # the account matters more
+        print(f"the store could not be copied: {_in_words(error)}", flush=True)
+
+
+def _in_words(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 python -m soak.sink --addresses 127.0.0.11,127.0.0.12 --port 2525 --record FILE --seed 1
 
 A mail's id is the local part of its recipient. By chance (of a known rate, from the seed and the id) it refuses for
-good, for now at RCPT or after the dot, hangs up before the answer without having taken the mail, or takes it and hangs
-up without saying so.
+good, for now at RCPT or after the dot, hangs up at RCPT, within the content or before the last answer without having
+taken the mail, or takes it and hangs up without saying so. It compares each content with the one of that id.
 """
 
 import argparse
@@ -15,15 +15,28 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 import uvloop
 
+from soak.content import is_content_of
+
 _RECIPIENT = re.compile(rb"RCPT TO:<([^@>]+)@", re.IGNORECASE)
 _numbers = itertools.count(1)
 
-Fate = Literal["taken", "lost_reply", "refused", "full", "deferred", "dropped"]
+Fate = Literal[
+    "taken",
+    "lost_reply",
+    "refused",
+    "full",
+    "deferred",
+    "dropped",
+    "dropped_at_rcpt",
+    "dropped_in_data",
+    "garbled",  # taken, and it is not what was published under this id
+]
 
 
 class Rates(NamedTuple):
@@ -31,6 +44,8 @@ class Rates(NamedTuple):
 
     refused: float = 0.01  # 550 at RCPT, at every try of the same mail
     full: float = 0.02  # 452 at RCPT
+    dropped_at_rcpt: float = 0.001  # the connection ends instead of an answer to RCPT
+    dropped_in_data: float = 0.001  # the connection ends when the content begins to come
     deferred: float = 0.01  # 451 after the dot
     dropped: float = 0.002  # the connection ends instead of an answer to the dot; the mail is not taken
     lost_reply: float = 0.002  # the mail is taken, and the connection ends instead of the 250
@@ -58,18 +73,22 @@ class Moods:
         if self._draw(id, "for good") < self._rates.refused:
             return "refused"
         self._tries[id] += 1
-        return "full" if self._draw(id, self._tries[id], "rcpt") < self._rates.full else "taken"
+        return self._one_of(("full", "dropped_at_rcpt"), id, "rcpt")
 
-    def at_dot(self, id: str) -> Fate:
-        """What happens after the final dot."""
-        draw = self._draw(id, self._tries[id], "dot")
-        moods: tuple[Fate, ...] = ("deferred", "dropped", "lost_reply")
+    def at_data(self, id: str) -> Fate:
+        """What happens to the content, within it or after the final dot."""
+        fate = self._one_of(("dropped_in_data", "deferred", "dropped", "lost_reply"), id, "data")
+        if fate == "taken":
+            del self._tries[id]  # of millions, only those under way
+        return fate
+
+    def _one_of(self, moods: Sequence[Fate], id: str, step: str) -> Fate:
+        draw = self._draw(id, self._tries[id], step)
         for mood in moods:
             share: float = getattr(self._rates, mood)
             if draw < share:
                 return mood
             draw -= share
-        del self._tries[id]  # of millions, only those under way
         return "taken"
 
     def _draw(self, *what: object) -> float:
@@ -88,6 +107,7 @@ class Receiver(asyncio.Protocol):
         self._buffer = b""
         self._in_data = False
         self._ids: list[str] = []
+        self._fates: dict[str, Fate] = {}  # of the content that comes
 
     def connection_made(self, transport: Any) -> None:
         """Greet."""
@@ -97,7 +117,10 @@ class Receiver(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer each command, and each mail."""
         self._buffer += data
-        while not self._transport.is_closing():
+        while self._buffer and not self._transport.is_closing():
+            if self._in_data and "dropped_in_data" in self._fates.values():
+                self._hang_up_in_data()
+                return
             ending = b"\r\n.\r\n" if self._in_data else b"\r\n"
             head, found, rest = self._buffer.partition(ending)
             if not found:
@@ -105,7 +128,7 @@ class Receiver(asyncio.Protocol):
             self._buffer = rest
             if self._in_data:
                 self._in_data = False
-                self._after_the_dot()
+                self._after_the_dot(head + b"\r\n")
             else:
                 self._answer(head)
 
@@ -120,6 +143,7 @@ class Receiver(asyncio.Protocol):
                 self._rcpt(line)
             case b"DATA" if self._ids:
                 self._in_data = True
+                self._fates = {id: self._moods.at_data(id) for id in self._ids}
                 self._transport.write(b"354 go ahead\r\n")
             case b"DATA":
                 self._transport.write(b"554 5.5.1 no valid recipients\r\n")
@@ -139,13 +163,21 @@ class Receiver(asyncio.Protocol):
             case "full":
                 self._write_down(id, "full")
                 self._transport.write(b"452 4.2.2 mailbox full\r\n")
+            case "dropped_at_rcpt":
+                self._write_down(id, "dropped_at_rcpt")
+                self._transport.abort()
             case _:
                 self._ids.append(id)
                 self._transport.write(b"250 2.1.5 ok\r\n")
 
-    def _after_the_dot(self) -> None:
-        for id in self._ids:  # one recipient a mail
-            fate = self._moods.at_dot(id)
+    def _hang_up_in_data(self) -> None:
+        for id in self._ids:
+            self._write_down(id, "dropped_in_data")
+        self._transport.abort()
+
+    def _after_the_dot(self, content: bytes) -> None:
+        for id, mood in self._fates.items():  # one recipient a mail
+            fate = mood if is_content_of(id, content) else "garbled"
             self._write_down(id, fate)
             match fate:
                 case "deferred":

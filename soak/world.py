@@ -1,6 +1,8 @@
 """What a soak runs on: broker, store, name server, sink and workers, all private."""
 
+import contextlib
 import json
+import sqlite3
 import sys
 import threading
 from collections import Counter
@@ -15,7 +17,8 @@ import pika
 import sqlalchemy as sa
 
 from cli.guarded import GuardedProcess
-from cli.node import PrivateNode
+from cli.node import NodeFailed, PrivateNode
+from cli.ports import is_free
 from shared.mail_store import State, history, mails, open_engine, recipients
 from soak.crew import Crew
 from soak.ledger import Arrival, Ending, Ledger
@@ -23,7 +26,7 @@ from soak.sink import Record
 from tests.support.client import Client
 from tests.support.dns import Nsd
 from tests.support.pipeline import declare, direct_by, merged
-from tests.support.ports import free_port, wait_for_port
+from tests.support.ports import free_port, wait_for_port, wait_until
 from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import sync_queue_registry, temporary_node
 from tests.support.small_disk import filled, small_disk
@@ -47,6 +50,8 @@ _SETTINGS = {
 }
 _DISK_MIB = 1024  # of the store's disk, when it is to run full
 _AT_A_TIME = 10_000  # rows read from the store
+_PORT_FREE_WITHIN_S = 30.0
+_STARTS = 3  # of a broker that does not come
 DOMAINS = len(_ZONES)
 
 
@@ -84,6 +89,7 @@ class World:
         self._seed = seed
         self.fates: Counter[str] = Counter()  # tries by what the sink did
         self._read_up_to = 0
+        self._sink: GuardedProcess | None = None
         self._sink_lock = threading.Lock()
         self.crew = Crew(folder, self._environment(), {"scheduler": schedulers, "resolver": 1, "sender": 2})
 
@@ -94,13 +100,53 @@ class World:
         declare(self.node.amqp_url)
         sync_queue_registry(self.node)
         self.change_settings()
-        sink = GuardedProcess(self._sink_command(), cwd=_ROOT)
+        with (self.folder / "sink.output").open("wb") as output:
+            sink = self._sink = GuardedProcess(self._sink_command(), cwd=_ROOT, output=output)
         try:
             wait_for_port(self.mx[1], address=_SITES["mx2"])
             with self.crew:
                 yield self
         finally:
             sink.kill()
+
+    def check(self) -> None:
+        """Raise RuntimeError when a part has ended that no harm ends, and without which a soak is none."""
+        self.crew.check()
+        if self._sink is not None and self._sink.exit_code is not None:
+            output = (self.folder / "sink.output").read_text(errors="replace")
+            raise RuntimeError(f"the sink has ended with {self._sink.exit_code}: {output[-2000:]}")
+
+    def start_broker(self) -> None:
+        """Start the broker where it was. Raises NodeFailed."""
+        port = self.node.identity.port
+        wait_until(lambda: is_free(port), f"port {port} is free again", _PORT_FREE_WITHIN_S)
+        self.node.start()
+        assert self.node.identity.port == port, f"the broker has moved from port {port} to {self.node.identity.port}"
+
+    def mend(self) -> None:
+        """After a harm that went wrong: start again what it left lying. Raises NodeFailed when that can not be."""
+        for trial in range(_STARTS):
+            if self.node.running:
+                break
+            try:
+                self.start_broker()
+            except (NodeFailed, TimeoutError):
+                if trial == _STARTS - 1:
+                    raise
+        if self.postgres is not None:
+            self.postgres.start_again()
+
+    def keep_store(self) -> Path:
+        """Copy the store to where it stays after the end of this world, for whoever looks at what went wrong."""
+        if self.postgres is not None:
+            kept = self.folder / "store.dump"
+            self.postgres.dump(self.store_url, kept)
+            return kept
+        kept = self.folder / "kept.db"
+        source = sqlite3.connect(self.folder / "store" / "mail.db")
+        with contextlib.closing(source), contextlib.closing(sqlite3.connect(kept)) as copy:
+            source.backup(copy)
+        return kept
 
     def change_settings(self, **changes: object) -> None:
         """Publish the settings, with these changes from now on."""
@@ -132,17 +178,17 @@ class World:
 
     # -- the books
 
-    def read_sink(self, ledger: Ledger) -> int:
-        """Enter the sink's news into the books; returns how many tries it has seen so far."""
+    def read_sink(self, ledger: Ledger) -> None:
+        """Enter the sink's news into the books."""
         with self._sink_lock:
             for record in self._news():
                 self.fates[record.fate] += 1
                 match record.fate:
-                    case "taken" | "lost_reply":
-                        ledger.take(Arrival(record.time, record.id, told=record.fate == "taken"))
+                    case "taken" | "lost_reply" | "garbled" as fate:
+                        told, garbled = fate != "lost_reply", fate == "garbled"
+                        ledger.take(Arrival(record.time, record.id, told=told, garbled=garbled))
                     case "refused":
                         ledger.refuse(record.id)
-            return self.fates.total()
 
     def read_store(self, ledger: Ledger) -> None:
         """Enter where the store has each mail."""
@@ -239,7 +285,7 @@ def world(
     `rabbitmq`: the scripts of the release to run, else of the one that is installed.
     """
     with ExitStack() as stack:
-        node = stack.enter_context(temporary_node(rabbitmq))
+        node = stack.enter_context(temporary_node(rabbitmq, port=free_port()))
         dns = stack.enter_context(Nsd(_ZONES))
         store_folder = folder / "store"
         store_folder.mkdir()

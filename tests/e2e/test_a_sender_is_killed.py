@@ -3,8 +3,11 @@
 What the receiver has answered is not: that stands in the sender's journal.
 """
 
+from pathlib import Path
+
 import pika
 
+from services.sender.journal_file import read
 from shared import topology
 from shared.mail_store import State
 from tests.e2e.conftest import StartPipeline
@@ -39,7 +42,7 @@ def test_claimed_mail_that_had_not_left_arrives_once_after_the_lease(
 
 
 def test_mail_that_the_receiver_has_taken_is_delivered_once_though_its_sender_could_not_say_so(
-    start_pipeline: StartPipeline, sink: RecordingSink, amqp_url: str
+    start_pipeline: StartPipeline, sink: RecordingSink, amqp_url: str, tmp_path: Path
 ):
     pipeline = start_pipeline(relay_to(sink))
     pause = sink.pause(".")
@@ -51,7 +54,8 @@ def test_mail_that_the_receiver_has_taken_is_delivered_once_though_its_sender_co
     pause.release()
     [victim] = pipeline.of("sender")
     victim.wait_for_log("outcomes_refused")
-    sink.wait_for(3)
+    # The sink counts a mail before its reply has arrived.
+    pipeline.client.wait_until(lambda: noted_in(tmp_path) == set(ids), "all replies are in the journal")
     pipeline.kill(victim)
     [successor] = pipeline.start(sender=1)  # it declares what is missing
 
@@ -60,6 +64,12 @@ def test_mail_that_the_receiver_has_taken_is_delivered_once_though_its_sender_co
     assert {(event["mail"], event["attempt"]) for event in told} == {(id, 1) for id in ids}
     assert not pipeline.events("deferred")
     successor.wait_for_log("journal_taken_over")
+
+
+def noted_in(folder: Path) -> set[str]:
+    """The mails whose replies stand in the journals of a pipeline."""
+    records = [record for file in folder.rglob("*.journal") for record in read(file.read_bytes())[0]]
+    return {noted.mail for record in records for noted in record.mails}
 
 
 def test_one_of_two_is_killed_under_load_nothing_is_lost_and_only_what_was_in_doubt_may_come_twice(

@@ -76,6 +76,11 @@ class PrivatePostgres:
         assert done.returncode == 0, done.stderr.decode()
         self._launch(programs, user)
 
+    def dump(self, url: str, file: Path) -> None:
+        """Write a database of its own to a file, for `pg_restore`. Raises CalledProcessError."""
+        plain = url.replace("+psycopg", "")
+        subprocess.run([find_postgres() / "pg_dump", "--format=custom", f"--file={file}", plain], check=True)
+
     def restart(self) -> None:
         """Stop it, without waiting for clients, and start it again."""
         assert self._server is not None

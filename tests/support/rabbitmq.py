@@ -24,10 +24,13 @@ _numbers = itertools.count(1)
 
 
 @contextmanager
-def temporary_node(scripts: Path | None = None) -> Iterator[PrivateNode]:
-    """A node in a folder that goes away with it; of the release with these scripts, or of the one installed."""
+def temporary_node(scripts: Path | None = None, port: int | None = None) -> Iterator[PrivateNode]:
+    """A node in a folder that goes away with it; of the release with these scripts, or of the one installed.
+
+    With a `port` it starts there or not at all, else again on another one when its own was taken meanwhile.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pillarbox-node-"))
-    node = PrivateNode(folder, scripts=scripts)
+    node = PrivateNode(folder, port=port, scripts=scripts)
     try:
         node.start()
         yield node

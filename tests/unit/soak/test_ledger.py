@@ -3,7 +3,7 @@
 import pytest
 
 from shared.mail_store import State
-from soak.ledger import Account, Arrival, Ending, Harm, Ledger, Mail, enter, total
+from soak.ledger import Account, Arrival, Ending, Harm, Ledger, Mail, enter, enter_recovery, total
 
 DELIVERED = Ending(State.DELIVERED, False)
 DOUBTED = Ending(State.DELIVERED, True)
@@ -15,9 +15,10 @@ def a_mail(
     ending: Ending | None = DELIVERED,
     untold: bool = False,
     refused: bool = False,
+    garbled: bool = False,
     confirmed: float | None = 10.0,
 ) -> Mail:
-    return Mail(confirmed, refused, 11.0 if copies else None, copies, untold, ending)
+    return Mail(confirmed, refused, 11.0 if copies else None, copies, untold, ending, garbled)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,8 @@ def a_mail(
         (a_mail(copies=1, ending=Ending(State.CLAIMED, False)), {"waiting": 1}),
         (a_mail(copies=1, ending=Ending(State.BOUNCED, False)), {"unexpected": 1}),  # its sender was told a lie
         (a_mail(copies=1, ending=None), {"unexpected": 1}),  # or nothing
+        (a_mail(copies=1, garbled=True), {"unexpected": 1}),  # that is not what was published
+        (a_mail(copies=1, garbled=True, ending=None), {"unexpected": 1}),
         (a_mail(copies=3), {"duplicated": 2}),
         (a_mail(copies=2, untold=True), {"in_doubt": 1}),
         (a_mail(copies=2, ending=DOUBTED), {"in_doubt": 1, "answered": 1}),  # a sender may have known
@@ -76,12 +79,12 @@ def test_a_mail_counts_for_the_harm_in_whose_time_it_first_arrived():
         Harm("kill", 60, 61),
     )
     ledger.confirm(2, 19.0)
+    ledger.ended = 71.0
 
     before, kill, cut = ledger.close()
 
     assert (before.mails, kill.mails, cut.mails) == (1, 2, 1)
     assert (kill.times, kill.duplicated, kill.suspects, kill.recovered) == (2, 1, ["m2"], 1)
-    assert kill.recovery_s == [45.0, 9.0]  # until m4, the last of all that were confirmed later
     assert total([before, kill, cut]).mails == 4
 
 
@@ -95,6 +98,42 @@ def test_the_flow_is_back_when_fifty_mails_that_were_published_after_the_harm_ha
 
     assert kill.recovery_s == [161.0 - 109.0]  # m11 to m61 without m20
     assert kill.slowest_s == 500.0 - 119.0
+
+
+FLOW = [(101.0 + turn, 102.0 + turn) for turn in range(50)]  # confirmed and arrived
+
+
+@pytest.mark.parametrize(
+    ("later", "stood_still", "publishing_ended", "back", "unmeasured"),
+    [
+        (FLOW, False, 200.0, True, 0),
+        (FLOW[:49], False, 200.0, False, 0),  # a flow that stops is none
+        ([], False, 200.0, False, 0),
+        (FLOW[:49], False, 150.0, None, 1),  # no more were published: nobody knows
+        (FLOW[:49], False, 151.5, False, 0),
+        ([], True, 150.0, False, 0),
+        (FLOW, True, 200.0, False, 0),
+        ([(confirmed, arrived + 0.5) for confirmed, arrived in FLOW], False, 200.0, False, 0),
+    ],
+)
+def test_a_harm_is_over_when_the_flow_is_back_within_thirty_seconds(
+    later: list[tuple[float, float]], stood_still: bool, publishing_ended: float, back: bool | None, unmeasured: int
+):
+    account = Account("kill", recovery_s=[], suspects=[])
+
+    enter_recovery(account, Harm("kill", 90.0, 121.0, stood_still=stood_still), later, publishing_ended)
+
+    assert (account.not_back, account.unmeasured) == (int(back is False), unmeasured)
+    assert account.clean == (back is not False)
+
+
+def test_a_mail_is_sunk_once_whatever_comes_after():
+    ledger = a_ledger({"m1": [12, 13], "m2": [14]})
+    ledger.refuse("m1")
+    assert ledger.sunk == 2
+    ledger.refuse(f"m{ledger.publish()}")
+    ledger.take(Arrival(15, "m3", told=True))
+    assert ledger.sunk == 3
 
 
 def test_what_never_arrived_counts_for_the_harm_in_whose_time_it_was_confirmed():
