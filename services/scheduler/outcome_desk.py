@@ -1,6 +1,7 @@
 """Outcomes come in batches, are applied in one transaction, then announced, then acknowledged."""
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -130,6 +131,7 @@ class OutcomeDesk:
         changes, told = await self._thread.run(
             settle_and_tell, reports, datetime.now(UTC), self._feed.settings, self._feed.revision, self._chance
         )
+        _count(changes)
         for change in changes:
             _log(change)
         suppressed = [one for report in told for one in report.suppressed]
@@ -237,13 +239,23 @@ def _log_report(report: Report) -> None:
     )
 
 
+def _count(changes: Sequence[Change]) -> None:
+    """Into the metrics: once a batch, as a label costs more than the count."""
+    for word, count in Counter(map(_word, changes)).items():
+        metrics.OUTCOMES.labels(word).inc(count)
+    for change in changes:
+        if change.in_doubt and not change.pending.in_doubt:
+            metrics.IN_DOUBT.inc()
+        if change.bounce_class is not None:
+            metrics.FAILURES.labels(change.state.name.lower(), change.bounce_class).inc()
+
+
+def _word(change: Change) -> str:
+    return change.state.name.lower() if change.ends_attempt else "parked"
+
+
 def _log(change: Change) -> None:
-    pending, kind = change.pending, change.state.name.lower()
-    metrics.OUTCOMES.labels(kind if change.ends_attempt else "parked").inc()
-    if change.in_doubt and not pending.in_doubt:
-        metrics.IN_DOUBT.inc()
-    if change.bounce_class is not None:
-        metrics.FAILURES.labels(kind, change.bounce_class).inc()
+    pending, kind = change.pending, _word(change)
     said = {
         "mail": pending.mail,
         "recipient": pending.address,
@@ -257,7 +269,7 @@ def _log(change: Change) -> None:
         log.warning(kind, **said, bounce_class=change.bounce_class, next="none")
     else:
         log.warning(
-            kind if change.ends_attempt else "parked",
+            kind,
             **said,
             bounce_class=change.bounce_class,
             in_doubt=change.in_doubt or None,

@@ -86,3 +86,31 @@ def test_libraries_log_into_the_same_lines_and_only_what_is_worth_it():
     assert len(lines) == 1
     assert 'event=library_message library=some.library message="two\\nlines of it"' in lines[0]
     assert logging.getLevelName(logging.WARNING).lower() in lines[0]
+
+
+def test_lines_of_a_turn_of_the_event_loop_and_of_threads_are_all_written():
+    do = """
+import asyncio
+async def main():
+    for turn in range(3):
+        for number in range(100):
+            log.info("loop", number=number)
+        await asyncio.to_thread(log.info, "thread", number=turn)
+    log.info("last")
+asyncio.run(main())
+log.info("after")
+"""
+    events = [line.split(" ")[3] for line in lines_of(do)]
+    assert (events.count("event=loop"), events.count("event=thread")) == (300, 3)
+    assert events[-2:] == ["event=last", "event=after"]
+
+
+def test_what_the_last_turn_logs_is_written_where_an_error_ends_the_worker():
+    do = """
+import asyncio
+async def main():
+    log.info("last")
+    sys.exit(0)
+asyncio.run(main())
+"""
+    assert [line.split(" ")[3] for line in lines_of(do)] == ["event=last"]
