@@ -148,6 +148,13 @@ class Host(Struct, frozen=True, array_like=True):
     addresses: tuple[str, ...] = ()  # in the order to try; empty: the sender asks the system's resolver
 
 
+class Pace(Struct, frozen=True, array_like=True):
+    """How quickly mail may go, over all senders together."""
+
+    name: str  # what the limit is set for; mail of one name is counted together
+    rate: str  # mails in a unit of time: "600/h"
+
+
 class Route(Struct, frozen=True, array_like=True):
     """Where an envelope may go, hosts in the order to try."""
 
@@ -159,6 +166,7 @@ class Route(Struct, frozen=True, array_like=True):
     verify: bool = True  # a relay in mode require: its certificate has to be valid and its own
     ca_file: str = ""  # on the senders: the authorities to trust instead of the system's
     implicit_tls: bool = False  # TLS comes before the greeting, on another port than 465 too
+    pace: Pace | None = None  # None: as quickly as the server takes it
 
     @property
     def to_relay(self) -> bool:

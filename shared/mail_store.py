@@ -177,6 +177,15 @@ sites = sa.Table(
 )
 sa.Index("sites_state", sites.c.state)
 
+# How much mail has gone where there are limits (`shared.paces`).
+paces = sa.Table(
+    "paces",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("due", Instant, nullable=False),
+    sa.Column("promised", Instant, nullable=False),
+)
+
 # Addresses that no mail goes to (`services/scheduler/suppression.py`).
 suppressions = sa.Table(
     "suppressions",

@@ -6,7 +6,8 @@ each refusal names the field, what it got and what it takes.
 
 import re
 import tomllib
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -14,7 +15,7 @@ import tomli_w
 from msgspec import Meta, Struct
 
 from shared.addresses import check_spec, parse_addresses, refuse_control_characters
-from shared.contracts import Credentials, EventKind, Revision, TlsMode
+from shared.contracts import Credentials, EventKind, Pace, Revision, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
 from shared.durations import Duration
 from shared.host_names import address_in, is_fit
@@ -37,6 +38,10 @@ NO_TOML = (ValueError, RecursionError)  # tomllib's own is a ValueError; a numbe
 
 _LANES = 4  # shared.topology.LANES, which a test holds equal: a sender opens one connection per site and lane
 
+_RATE = rf"^[1-9][0-9]{{0,4}}/[smhd]{_END}"
+_PER_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Rate = Annotated[str, Meta(pattern=_RATE)]
 HostName = Annotated[str, Meta(pattern=_HOST, max_length=255)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -228,7 +233,11 @@ class SiteLimit(_Group, frozen=True, kw_only=True):
 
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=_LANES)] | None,
-        Meta(description="connections that each sender may open to it; absent, as all"),
+        Meta(description="connections that each sender may open to it; absent, as all, to a relay one per lane"),
+    ] = None
+    rate: Annotated[
+        Rate | None,
+        Meta(description='mails to it at most, over all senders: `"10/s"`, `"600/h"`; s, m, h or d; absent, as all'),
     ] = None
     pipelining: Annotated[
         bool,
@@ -246,10 +255,15 @@ class Limits(_Group, frozen=True, kw_only=True):
     connections: Annotated[
         int, Meta(ge=1, le=_LANES, description="connections that each sender may open to one MX site")
     ] = 4
+    rate: Annotated[
+        Rate | None, Meta(description="mails to one MX site at most, over all senders; absent: as many as it takes")
+    ] = None
     addresses: Annotated[
         int, Meta(ge=2, le=10, description="addresses of one site that are tried in one attempt, of both IP versions")
     ] = 5  # RFC 5321 section 5.1: two at least
-    sites: Annotated[dict[str, SiteLimit], Meta(description="limits of their own, by MX host or recipient domain")] = {}
+    sites: Annotated[
+        dict[str, SiteLimit], Meta(description="limits of their own, by MX host, recipient domain or relay")
+    ] = {}
 
 
 class Timeouts(_Group, frozen=True, kw_only=True):
@@ -455,13 +469,28 @@ def change(document: dict[str, Any], key: str, value: str) -> dict[str, Any]:
     return changed
 
 
-def limit_of(settings: Settings, names: list[str], now: datetime) -> int:
-    """Connections that each sender may open to an MX site known under any of `names` (hosts, domain)."""
-    for name in names:
-        own = settings.limits.sites.get(name.lower())
-        if own is not None and own.connections is not None and _holds(own, now):
-            return own.connections
-    return settings.limits.connections
+def limit_of(settings: Settings, names: Iterable[str], now: datetime) -> int | None:
+    """Connections that each sender may open to a site known under any of `names`, where a limit is set for one.
+
+    Names are MX hosts and the recipient domain, or a relay's host.
+    """
+    limits = (settings.limits.sites.get(name.lower()) for name in names)
+    return next((own.connections for own in limits if own and own.connections and _holds(own, now)), None)
+
+
+def pace_of(settings: Settings, names: Iterable[str], now: datetime) -> Pace | None:
+    """How quickly mail may go to a site known under any of `names`, where a limit is set for one."""
+    for name in map(str.lower, names):
+        own = settings.limits.sites.get(name)
+        if own is not None and own.rate is not None and _holds(own, now):
+            return Pace(name, own.rate)
+    return None
+
+
+def interval_of(rate: str) -> timedelta:
+    """From one mail to the next: `"600/h"` is six seconds."""
+    count, _, unit = rate.partition("/")
+    return timedelta(seconds=_PER_S[unit] / int(count))
 
 
 def may_pipeline(settings: Settings, host: str, now: datetime) -> bool:

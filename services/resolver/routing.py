@@ -12,9 +12,9 @@ from services.resolver.domains import domain_of
 from services.resolver.lanes import lane_of
 from services.resolver.plan import MxHosts
 from services.resolver.relay import relay_route
-from shared.contracts import Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
+from shared.contracts import Pace, Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
 from shared.outcomes import Bounced, Deferred
-from shared.settings import Settings, limit_of
+from shared.settings import Settings, limit_of, pace_of
 
 
 class FindsHosts(Protocol):
@@ -70,14 +70,18 @@ async def _legs(
 ) -> dict[str, Leg | Deferred | Bounced]:
     legs: dict[str, Leg | Deferred | Bounced] = {}
     direct: list[str] = []
+    now = datetime.now(UTC)
     for domain in domains:
         relay = relay_route(domain, settings, revision)
         if relay is None:
             direct.append(domain)
         else:
-            legs[domain] = Leg(relay, lanes)
+            legs[domain] = relay_leg(relay, settings, lanes, now)
     for domain, found in (await _all_hosts(direct, mx)).items():
-        legs[domain] = _mx_leg(domain, found, settings, revision, lanes) if isinstance(found, MxHosts) else found
+        if isinstance(found, MxHosts):
+            legs[domain] = mx_leg(domain, found, settings, revision, lanes, now)
+        else:
+            legs[domain] = found
     return legs
 
 
@@ -92,14 +96,21 @@ async def _all_hosts(domains: Iterable[str], mx: FindsHosts) -> Mapping[str, MxH
     return {domain: found for domain, found in known.items() if found is not None}
 
 
-def _mx_leg(domain: str, found: MxHosts, settings: Settings, revision: int, lanes: int) -> Leg:
-    width = mx_width(settings, found.names, domain, lanes, datetime.now(UTC))
-    return Leg(Route(found.site, found.hosts, settings.tls, None, revision), width)
+def relay_leg(relay: Route, settings: Settings, lanes: int, now: datetime) -> Leg:
+    """A relay's mail takes every lane, where no limit is set: a sender opens one connection per site and lane."""
+    names = [relay.hosts[0].name]
+    pace = pace_of(settings, names, now)
+    return Leg(replace(relay, pace=pace) if pace else relay, min(limit_of(settings, names, now) or lanes, lanes))
 
 
-def mx_width(settings: Settings, names: Collection[str], domain: str, lanes: int, now: datetime) -> int:
-    """Over how many lanes an MX site's mail is spread: a sender opens one connection per site and lane."""
-    return min(limit_of(settings, [*names, domain], now), lanes)
+def mx_leg(domain: str, found: MxHosts, settings: Settings, revision: int, lanes: int, now: datetime) -> Leg:
+    """The way to MX hosts, within the limits that are set for one of them, for the domain, or for all."""
+    names = [*found.names, domain]
+    limits = settings.limits
+    usual = Pace(found.site, limits.rate) if limits.rate else None
+    pace = pace_of(settings, names, now) or usual
+    width = min(limit_of(settings, names, now) or limits.connections, lanes)
+    return Leg(Route(found.site, found.hosts, settings.tls, None, revision, pace=pace), width)
 
 
 def _send(request: RouteRequest, leg: Leg, recipients: list[Recipient], lanes: int) -> Assigned:

@@ -10,7 +10,7 @@ from services.resolver.mx import MxResolver
 from services.resolver.routing import Assigned, Routed, route
 from shared import metrics
 from shared.broker import Consumer, Delivery, Message, Publisher
-from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
+from shared.contracts import OutcomeReport, Pace, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
 from shared.dead import put_aside
 from shared.outcomes import Deferred, Parked
 from shared.refusals import UNREADABLE
@@ -107,9 +107,10 @@ class ResolverWorker:
 
 def together(sends: Iterable[Assigned]) -> list[list[Assigned]]:
     """What travels in one message each: of one lane and one site, so that no site waits for another's mail."""
-    parts: dict[tuple[int, str], list[Assigned]] = {}
+    parts: dict[tuple[int, str, Pace | None], list[Assigned]] = {}
     for assigned in sends:
-        parts.setdefault((assigned.lane, assigned.route.site), []).append(assigned)
+        route = assigned.route
+        parts.setdefault((assigned.lane, route.site, route.pace), []).append(assigned)
     return list(parts.values())
 
 

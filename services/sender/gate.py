@@ -15,7 +15,9 @@ import msgspec
 import structlog
 import tenacity
 
+from shared.contracts import Pace
 from shared.mail_store import StoreThread
+from shared.paces import Share, take
 from shared.settings import Retry
 from shared.sites import Answer, Asked, CameUp, Closed, Left, News, Open, Probe, Wait, WentDown, exchange, keep_up
 from shared.smtp_reply import Reply
@@ -94,6 +96,10 @@ class SiteGate:
         """Whether the site was down when last heard of: connections to it take no more mail."""
         known = self._known.get(name)
         return known is not None and not known.open
+
+    async def share(self, pace: Pace, wanted: int) -> Share:
+        """How many of so many mails may go now, and how long each of the others is to wait."""
+        return await self._thread.run(take, pace, wanted, datetime.now(UTC))
 
     async def _find_out(self, name: str, revision: int) -> Entry | None:
         self._finding_out[name] = asyncio.Event()

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 
 import msgspec
 import structlog
@@ -319,7 +320,7 @@ class SiteQueue:
 
     async def _next_batch(self, most: int) -> list[Work]:
         """The next work, for whose contents there is room; none, when that was waited for in vain."""
-        wanted = first_of(self._waiting, most, _ENOUGH)
+        wanted = await self._in_pace(first_of(self._waiting, most, _ENOUGH))
         if not wanted:
             return []
         self._asking = asyncio.ensure_future(self._desk.rooms.take([work.size for work in wanted], _PATIENCE_S))
@@ -342,6 +343,19 @@ class SiteQueue:
         for work in batch:
             self._report(work, _NO_ROOM)
         return []
+
+    async def _in_pace(self, wanted: list[Work]) -> list[Work]:
+        """Those of them that may go now, by the limits of the site; the others go back until it is their turn."""
+        pace = wanted[0].route.pace if wanted else None
+        together = list(takewhile(lambda work: work.route.pace == pace, wanted))
+        if pace is None:
+            return together
+        share = await self._gate.share(pace, len(together))
+        for work, wait in zip(together[share.now :], share.waits, strict=True):
+            if work in self._waiting:  # else it was parked meanwhile
+                self._waiting.remove(work)
+                self._report(work, Parked(f"the limit of {pace.name} is {pace.rate}", wait.total_seconds()))
+        return [work for work in together[: share.now] if work in self._waiting]
 
     async def _signed(self, mails: Sequence[OutgoingMail]) -> list[OutgoingMail]:
         """What goes; a mail that should be signed and can not be is deferred."""
@@ -466,4 +480,4 @@ def _wait_for(site: str) -> Parked:
 
 def _terms(route: Route) -> Route:
     """What makes a connection of one route good for mail of another; MX hosts are shuffled for each mail."""
-    return msgspec.structs.replace(route, hosts=(), revision=0)
+    return msgspec.structs.replace(route, hosts=(), revision=0, pace=None)

@@ -9,8 +9,9 @@ import pytest
 from services.resolver.domains import no_such_domain
 from services.resolver.lanes import lane_of, lanes_of
 from services.resolver.plan import MxHosts
-from services.resolver.routing import mx_width, route
-from shared.contracts import Envelope, Host, Recipient, RouteRequest, TlsMode
+from services.resolver.relay import relay_route
+from services.resolver.routing import mx_leg, relay_leg, route
+from shared.contracts import Envelope, Host, Pace, Recipient, RouteRequest, TlsMode
 from shared.outcomes import Deferred
 from shared.settings import parse_settings
 from shared.smtp_reply import own_verdict
@@ -200,4 +201,36 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 )
 def test_the_width_of_an_mx_site_is_its_limit_of_connections(limits, lanes, expected):
     settings = parse_settings({"limits": limits})
-    assert mx_width(settings, BIG.names, "big.example", lanes, NOW) == expected
+    assert mx_leg("big.example", BIG, settings, 1, lanes, NOW).width == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, None),
+        ({"rate": "10/s"}, Pace(BIG.site, "10/s")),
+        ({"rate": "10/s", "sites": {"mx2.big.example": {"rate": "600/h"}}}, Pace("mx2.big.example", "600/h")),
+        ({"sites": {"big.example": {"rate": "1/d"}}}, Pace("big.example", "1/d")),
+        ({"sites": {"big.example": {"rate": "1/d", "until": NOW.isoformat()}}}, None),  # it has ended
+        ({"sites": {"big.example": {"connections": 1}}}, None),
+    ],
+)
+def test_an_mx_sites_mail_has_the_pace_that_is_set(limits, expected):
+    assert mx_leg("big.example", BIG, parse_settings({"limits": limits}), 1, 4, NOW).route.pace == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "width", "pace"),
+    [
+        ({"connections": 1, "rate": "1/s"}, 4, None),  # of MX sites
+        ({"sites": {"mail.example.org": {"connections": 2}}}, 2, None),
+        ({"sites": {"mail.example.org": {"rate": "3/m"}}}, 4, Pace("mail.example.org", "3/m")),
+        ({"sites": {"mail.example.org": {"connections": 1, "until": NOW.isoformat()}}}, 4, None),
+    ],
+)
+def test_a_relay_has_the_limits_that_are_set_for_it_by_name(limits, width, pace):
+    settings = parse_settings({"relay": {"host": "Mail.example.org"}, "limits": limits})
+    relay = relay_route("any.example", settings, 1)
+    assert relay is not None
+    leg = relay_leg(relay, settings, 4, NOW)
+    assert (leg.width, leg.route.pace) == (width, pace)

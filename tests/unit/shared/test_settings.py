@@ -9,6 +9,7 @@ from shared.refusals import Invalid
 from shared.settings import (
     Settings,
     change,
+    interval_of,
     limit_of,
     may_pipeline,
     parse_document,
@@ -224,9 +225,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("names", "now", "expected"),
     [
-        (["other.example"], NOW, 4),  # the default
+        (["other.example"], NOW, None),
         (["mx1.example", "example"], NOW, 2),
-        (["mx1.example"], NOW + timedelta(hours=1), 4),  # the override has ended by itself
+        (["mx1.example"], NOW + timedelta(hours=1), None),  # the override has ended by itself
     ],
 )
 def test_a_site_may_have_its_own_limit_for_a_time(names, now, expected):
@@ -252,7 +253,21 @@ def test_a_host_may_do_without_pipelining(host, now, expected):
     sites = {"mx1.example": {"pipelining": False, "until": until}, "mx2.example": {"connections": 1}}
     settings = parse_settings({"limits": {"sites": sites}})
     assert may_pipeline(settings, host, now) is expected
-    assert limit_of(settings, ["mx1.example"], NOW) == 4  # what it does not say is as for all
+    assert limit_of(settings, ["mx1.example"], NOW) is None  # what it does not say is as for all
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [("10/s", 0.1), ("600/h", 6.0), ("1/d", 86400.0), ("120/m", 0.5), ("99999/s", 1e-5)]
+)
+def test_a_rate_is_the_time_from_one_mail_to_the_next(rate, expected):
+    assert interval_of(rate).total_seconds() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rate", ["0/s", "10", "10/", "/s", "10/w", "1.5/s", "-1/s", "10/s\n", "100000/s", 10, ""])
+def test_what_is_no_rate_is_refused_by_its_name(rate):
+    with pytest.raises(Invalid) as refused:
+        parse_settings({"limits": {"sites": {"mx1.example": {"rate": rate}}}})
+    assert refused.value.field == 'limits.sites."mx1.example".rate'
 
 
 @pytest.mark.checklist(80, 81, 82, 83, 84, 85, 88)
