@@ -17,6 +17,7 @@ from services.scheduler.outcomes import Change, Pending
 from services.scheduler.suppression import Suppressed
 from shared.contracts import Envelope, Recipient, RecipientOutcome, RouteRequest
 from shared.mail_store import (
+    ALONE_AFTER,
     RELEASED_LEASE,
     RELEASING_LEASE,
     State,
@@ -209,6 +210,7 @@ _pending_columns = (
     recipients.c.claimed,
     recipients.c.site,
     recipients.c.in_doubt,
+    recipients.c.lapses,
     mails.c.id,
     mails.c.batch,
     mails.c.admitted,
@@ -283,17 +285,30 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
 
 
 def _leaving(rows: Sequence[Any]) -> list[Leaving]:
-    groups: dict[tuple[int, int], list[Any]] = {}
+    groups: dict[tuple[int, int, bool], list[Any]] = {}
     for row in rows:
-        groups.setdefault((row.mail, row.attempt), []).append(row)
+        groups.setdefault((row.mail, row.attempt, _goes_alone(row)), []).append(row)
     return [Leaving(_request(group), group[0].batch) for group in groups.values()]
+
+
+def _goes_alone(row: Any) -> bool:
+    return bool(row.lapses >= ALONE_AFTER)
 
 
 def _request(rows: list[Any]) -> RouteRequest:
     """The request for recipients of one mail that are at the same attempt."""
     mail = rows[0]
-    to = tuple(Recipient(row.no, row.address) for row in rows)
-    envelope = Envelope(mail.id, mail.reverse_path, to, mail.size, mail.eight_bit, mail.smtputf8, mail.notify, mail.ret)
+    envelope = Envelope(
+        mail.id,
+        mail.reverse_path,
+        tuple(Recipient(row.no, row.address) for row in rows),
+        mail.size,
+        mail.eight_bit,
+        mail.smtputf8,
+        mail.notify,
+        mail.ret,
+        _goes_alone(mail),
+    )
     return RouteRequest(envelope, mail.attempt)
 
 
@@ -333,7 +348,7 @@ _pending_by_number = (
 
 _SETTLED = (
     "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "bounce_class",
-    "in_doubt", "site",
+    "in_doubt", "site", "lapses",
 )  # fmt: skip
 
 _settle = (
@@ -377,6 +392,7 @@ def _pending(row: Any) -> Pending:
         claimed=row.claimed,
         site=row.site,
         in_doubt=row.in_doubt,
+        lapses=row.lapses,
     )
 
 
@@ -396,6 +412,7 @@ def _settle_row(change: Change) -> dict[str, Any]:
         "new_bounce_class": change.bounce_class or "",
         "new_in_doubt": change.in_doubt,
         "new_site": change.site,
+        "new_lapses": change.lapses,
     }
 
 
