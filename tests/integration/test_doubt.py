@@ -274,5 +274,5 @@ def test_a_retract_stops_it_and_does_not_claim_that_nobody_has_it(store, retry):
 @pytest.mark.parametrize("retry", [RESEND, PARK])
 def test_it_can_not_be_replaced(store, retry):
     in_doubt(store, retry=retry)
-    done = store.run(recall.replace, "order-1", a_draft("order-1"))
+    done = store.run(recall.replace, "order-1", a_draft("order-1"), "command 1")
     assert (done.result, done.detail) == (ReplaceResult.TOO_LATE, "ann@y.example: the receiver may have taken it")

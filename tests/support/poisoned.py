@@ -1,7 +1,8 @@
-"""A real worker that dies of a certain mail, as of a fault of ours: `python -m tests.support.poisoned ROLE`.
+"""A real worker that dies of a certain mail, as of a fault of ours: `python -m tests.support.poisoned KIND`.
 
-A sender dies when it has claimed the mail and is about to send it, and stays dead. A scheduler dies when it judges the
-mail, and is started again at once, as by whoever keeps workers.
+- `sender` dies when it has claimed the mail and is about to send it, and stays dead;
+- `scheduler` dies when it judges the mail, and is started again at once, as by whoever keeps workers;
+- `replacer` is a scheduler that dies when it has replaced any mail, before it says so; but not when it is asked again.
 """
 
 import os
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from shared.broker import Delivery
+from shared.contracts import Answer, ReplaceAnswer, ReplaceResult
 from shared.worker import Serve, run
 
 SUBJECT = "poison"
@@ -31,6 +34,22 @@ def _scheduler() -> None:
 
     intake.admit = _deadly(intake.admit, lambda body: _POISON in body)
     _keep_running("scheduler", serve)
+
+
+def _replacer() -> None:
+    from services.scheduler.__main__ import serve
+    from services.scheduler.control import ControlDesk
+
+    reply = ControlDesk._reply
+
+    async def reply_or_die(self: ControlDesk, delivery: Delivery, answer: Answer) -> None:
+        replaced = isinstance(answer, ReplaceAnswer) and answer.result is ReplaceResult.REPLACED
+        if replaced and not delivery.redelivered:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await reply(self, delivery, answer)
+
+    ControlDesk._reply = reply_or_die
+    run("scheduler", serve)
 
 
 def _deadly(function: Callable[..., Any], is_poison: Callable[[Any], bool]) -> Callable[..., Any]:
@@ -61,4 +80,4 @@ def _keep_running(role: str, serve: Serve) -> None:
 
 
 if __name__ == "__main__":
-    {"sender": _sender, "scheduler": _scheduler}[sys.argv[1]]()
+    {"sender": _sender, "scheduler": _scheduler, "replacer": _replacer}[sys.argv[1]]()
