@@ -85,6 +85,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     smtputf8: bool  # an address or a header is not ASCII (RFC 6531)
     notify: str = ""  # "never", or of "failure,delay,success" what is asked for; "" leaves it to the receiver
     ret: str = ""  # "hdrs", "full", or "" as well
+    alone: bool = False  # senders have died with it: whoever sends it has nothing else in hand
 
 
 class RouteRequest(Struct, frozen=True, array_like=True):

@@ -56,6 +56,8 @@ RELEASING_LEASE = timedelta(seconds=30)
 RELEASED_LEASE = timedelta(hours=6)
 # A sender renews its claims while it works; one that stops to has died, and what it had is in doubt.
 CLAIM_LEASE = timedelta(seconds=90)
+# Claims that lapsed in a row: the mail may be what its senders die of, so the next has nothing else in its hands.
+ALONE_AFTER = 2
 
 
 def milliseconds(moment: datetime) -> int:
@@ -136,6 +138,7 @@ recipients = sa.Table(
         "told_late", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the reverse-path knows of the delay
     sa.Column("site", sa.Text),  # that kept it from being sent, since its last attempt
+    sa.Column("lapses", sa.SmallInteger, nullable=False, server_default="0"),  # claims in a row whose sender died
     # A number is never given again (`count_on`, too): the work message of a replaced recipient would claim its
     # successor, and the new content would go to the former address.
     sqlite_autoincrement=True,
@@ -471,10 +474,14 @@ class Claim(msgspec.Struct, frozen=True):
     content: bytes  # of its mail; shared with the mail's other recipients
 
 
+_ANY_LAPSES = 2**15 - 1  # the most that the column takes
+
 _claim = HotStatement(
     lambda connection: (
         sa.update(recipients)
         .where(among(connection, recipients.c.no), sa.or_(*(recipients.c.state == int(state) for state in CLAIMABLE)))
+        # A copy of the work from before its claims lapsed does not say that it goes alone.
+        .where(recipients.c.lapses < bindparam("less_than"))
         .values(
             state=int(State.CLAIMED),
             since=bindparam("now"),
@@ -501,15 +508,20 @@ _renew = (
 )
 
 
-def claim(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> dict[int, Claim]:
+def claim(
+    connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime, alone: bool = False
+) -> dict[int, Claim]:
     """Claim released recipients for a sender and read their mails' contents; by recipient number.
 
     Those missing from the result were retracted, replaced, claimed by another or are final: they are not to be sent.
+    `alone`: the sender has nothing else in hand, so it may have what others died with.
     """
     times = {"now": milliseconds(now), "lease_end": milliseconds(now + CLAIM_LEASE)}
+    less_than = _ANY_LAPSES if alone else ALONE_AFTER
     claimed: list[Any] = []
     for part in chunks(numbers):
-        claimed += _claim.run(connection, numbers=numbers_for(connection, part), by=worker, **times).all()
+        those = numbers_for(connection, part)
+        claimed += _claim.run(connection, numbers=those, by=worker, less_than=less_than, **times).all()
     found: dict[int, bytes] = {}
     for part in chunks(list({mail for _, mail, _ in claimed})):
         for row in _read_contents.run(connection, numbers=numbers_for(connection, part)):

@@ -1,5 +1,6 @@
 """Control commands: each is carried out in one transaction and answered, whatever it was."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TypeVar, assert_never
@@ -106,7 +107,7 @@ class ControlDesk:
         try:
             command = parse_command(delivery.body, self._feed.settings.sending.max_size)
             metrics.COMMANDS.labels(type(command).__name__.lower()).inc()
-            return await self._carry_out(command, delivery.properties.user_id or "")
+            return await self._carry_out(command, delivery)
         except Invalid as refused:
             log.warning("command_refused", field=refused.field, reason=refused.reason, next="answered")
             return Refusal(field=refused.field, reason=refused.reason)
@@ -132,7 +133,7 @@ class ControlDesk:
         for refusal in await self._publisher.publish([message]):
             log.info("answer_not_delivered", reason=refusal.reason, next="none")
 
-    async def _carry_out(self, command: Command, user: str) -> Answer:
+    async def _carry_out(self, command: Command, delivery: Delivery) -> Answer:
         now = datetime.now(UTC)
         match command:
             case Retract():
@@ -144,7 +145,7 @@ class ControlDesk:
             case Close():
                 return await self._close(command, now)
             case Replace():
-                return await self._replace(command, now, user)
+                return await self._replace(command, now, delivery)
             case Show():
                 return ShowAnswer(mail=await self._thread.run(inquiry.show, check_id(command.id, "id"), now))
             case ListMails():
@@ -242,15 +243,18 @@ class ControlDesk:
             yield done
             after = done.following
 
-    async def _replace(self, command: Replace, now: datetime, user: str) -> Answer:
-        settings = self._feed.settings
-        mail = check_id(command.id, "id")
+    async def _replace(self, command: Replace, now: datetime, delivery: Delivery) -> Answer:
+        settings, user = self._feed.settings, delivery.properties.user_id or ""
+        mail, mark = check_id(command.id, "id"), _mark_of(delivery)
+        # A scheduler may have died between its commit and its answer. It is not to be done twice, nor called too late.
+        if delivery.redelivered and await self._thread.run(recall.was_replaced, mail, mark):
+            return ReplaceAnswer(id=mail, result=ReplaceResult.REPLACED, detail=recall.IN_ITS_PLACE)
         try:
             composed = compose_within(command.submission, mail, settings, now)
             new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, user)
         except Invalid as refused:
             raise in_submission(refused) from refused
-        done = await self._thread.run(recall.replace, mail, new)
+        done = await self._thread.run(recall.replace, mail, new, mark)
         if done.result is ReplaceResult.REPLACED:
             await self._after_replace(new, done)
         return ReplaceAnswer(id=mail, result=done.result, detail=done.detail)
@@ -283,6 +287,12 @@ class ControlDesk:
             found = await self._thread.run(inquiry.settings_versions, command.revision, 1)
             current = found[0] if found else None
         return SettingsAnswer(current=current, history=history, next_revision=self._keeper.next_revision)
+
+
+def _mark_of(delivery: Delivery) -> str:
+    """What a command is known by when it is delivered again: clients need not give theirs an id, or one of its own."""
+    ids = f"{delivery.properties.message_id}\n{delivery.properties.correlation_id}\n"
+    return f"command {hashlib.sha256(ids.encode() + delivery.body).hexdigest()[:16]}"
 
 
 def _chosen_by(selector: Selecting) -> Selecting:

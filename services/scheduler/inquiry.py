@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import sqlalchemy as sa
 
+from services.scheduler.outcomes import PARKED_AFTER
 from shared.contracts import (
     BounceClass,
     ListMails,
@@ -62,9 +63,12 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
         case State.CLAIMED:
             why = f"{recipient.worker} is sending it since {_when(recipient.claimed)}"
         case State.IN_DOUBT:
+            doubt = f"{recipient.host or 'the receiver'} may have taken it"
+            if recipient.lapses >= PARKED_AFTER:
+                doubt = f"{recipient.lapses} senders in a row died with it in their hands, perhaps because of it"
             why = (
-                f"in doubt: {recipient.host or 'the receiver'} may have taken it; an operator sends it again (`resend`)"
-                f" or closes it (`close`); else it is given up at {_when(recipient.wake)}"
+                f"in doubt: {doubt}; an operator sends it again (`resend`) or closes it (`close`);"
+                f" else it is given up at {_when(recipient.wake)}"
             )
         case State.DEFERRED if recipient.site:
             why = _why_its_site_waits(recipient, known.get(recipient.site), now)

@@ -21,6 +21,7 @@ from shared.smtp_reply import Reply, own_verdict
 _AT_ONCE = Duration(seconds=1)  # by then a sender asks anew whether a site is still down
 _LOOK_AGAIN = Duration(hours=2)  # RFC 5321 section 4.5.4.1 has mail tried every two to three hours
 _LONGEST_KEY = 255  # octets, AMQP 0-9-1 section 4.2.5.3; a domain alone may have 253
+PARKED_AFTER = 3  # claims in a row whose sender died; then it waits for an operator, whatever `retry.in_doubt` says
 _LONGEST_REPLY = 2000  # characters kept of a reply: a server may send sixty-four kilobytes of text
 
 
@@ -40,6 +41,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     claimed: datetime | None = None
     site: str | None = None  # that kept it from being sent, since its last attempt
     in_doubt: bool = False  # an earlier attempt may have delivered it
+    lapses: int = 0  # claims in a row whose sender died
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     last: Reply | None = None  # where the reply says that it was given up: what the last attempt ended with
     site: str | None = None  # that it waits for
     next_probe: datetime | None = None  # of that site, where it has just begun to wait for it
+    lapses: int = 0
 
 
 def decide(
@@ -74,6 +77,7 @@ def decide(
     sites: Mapping[str, Site] = {},
 ) -> Change:
     """What an outcome means for a recipient; `sites` has those for which mail was parked."""
+    lapses = _lapses(pending, outcome)
 
     def change(
         state: State,
@@ -102,6 +106,7 @@ def decide(
             last=None if last is None else _short(last),
             site=site.name if site is not None else None,
             next_probe=_next_probe(site, now, wake) if site and wake and not pending.site else None,
+            lapses=lapses,
         )
 
     match outcome:
@@ -127,7 +132,7 @@ def decide(
         case Deferred(reply, host, in_doubt):
             waits = suited(retry, classify(reply))
             match next_try(pending.attempt, pending.admitted, pending.give_up, now, waits, chance):
-                case Again() if in_doubt and retry.in_doubt == "park":
+                case Again() if in_doubt and (retry.in_doubt == "park" or lapses >= PARKED_AFTER):
                     return change(State.IN_DOUBT, reply, host, wake=pending.give_up, in_doubt=True)
                 case Again(at):
                     attempt = pending.attempt + 1
@@ -138,6 +143,14 @@ def decide(
                     assert_never(never)
         case never:
             assert_never(never)
+
+
+def _lapses(pending: Pending, outcome: Outcome) -> int:
+    """A sender that tells what came of a try has outlived it; one that gave the mail back untried shows nothing."""
+    if pending.state is not State.CLAIMED or isinstance(outcome, Parked):
+        return pending.lapses
+    lapsed = isinstance(outcome, Deferred) and outcome.in_doubt and outcome == lapsed_claim(pending)
+    return pending.lapses + 1 if lapsed else 0
 
 
 def _next_probe(site: Site, now: datetime, wake: datetime) -> datetime:
@@ -167,9 +180,10 @@ def _is_doubtful(outcome: Outcome) -> bool:
 
 def lapsed_claim(pending: Pending) -> Deferred:
     """The outcome of a claim that its sender no longer renews: the sender died, perhaps after the final dot."""
-    return Deferred(
-        own_verdict(451, "4.3.0", f"the sender {pending.worker} died with the mail in its hands"), in_doubt=True
-    )
+    died, count = f"the sender {pending.worker} died with the mail in its hands", pending.lapses + 1
+    if count >= PARKED_AFTER:
+        died = f"{count} senders in a row died with the mail in their hands, {pending.worker} the last of them"
+    return Deferred(own_verdict(451, "4.3.0", died), in_doubt=True)
 
 
 def overdue() -> Deferred:

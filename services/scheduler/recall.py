@@ -31,6 +31,9 @@ ANSWERED = 1000  # mails named in one answer; the counts are of all
 _MOST_MAILS = 250
 _MOST_RECIPIENTS = 2500
 
+IN_ITS_PLACE = "the new content stands in its place"
+_REPLACED = "replaced"  # in the history
+
 
 class Retraction(msgspec.Struct, frozen=True):
     """What a retract did with one page of mails."""
@@ -139,10 +142,11 @@ def release(
     return Rescheduling(answered, len(waiting), following)
 
 
-def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
+def replace(connection: sa.Connection, mail: str, draft: Draft, mark: str) -> Replacement:
     """Put a new mail in the place of one of which nothing has been claimed: same id, new recipients, new hold.
 
-    The recipients are new rows, so work messages of the former ones find nothing to claim.
+    The recipients are new rows, so work messages of the former ones find nothing to claim. `mark` is what the
+    command is known by when it comes again.
     """
     rows = _rows(connection, mails.c.id == mail)
     if not rows:
@@ -159,7 +163,7 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
     draft = msgspec.structs.replace(
         draft, batch=draft.batch or rows[0].batch, submitted_by=draft.submitted_by or rows[0].submitted_by
     )
-    note(connection, rows, "replaced", draft.admitted, draft.revision)
+    note(connection, rows, _REPLACED, draft.admitted, draft.revision, mark)
     connection.execute(sa.delete(recipients).where(recipients.c.mail == number))
     connection.execute(sa.update(mails).where(mails.c.no == number).values(store.mail_columns(draft)))
     connection.execute(sa.update(contents).where(contents.c.mail == number).values(data=draft.composed.content))
@@ -168,10 +172,20 @@ def replace(connection: sa.Connection, mail: str, draft: Draft) -> Replacement:
     at_once = bool(admitted.recipients) and draft.due <= draft.admitted
     return Replacement(
         ReplaceResult.REPLACED,
-        "the new content stands in its place",
+        IN_ITS_PLACE,
         admitted.leaving if at_once else None,
         suppressed,
     )
+
+
+def was_replaced(connection: sa.Connection, mail: str, mark: str) -> bool:
+    """Whether a replace that has this mark was carried out: by now the new mail may have left, or be replaced, too."""
+    query = (
+        sa.select(history.c.no)
+        .join_from(history, mails, history.c.mail == mails.c.no)
+        .where(mails.c.id == mail, history.c.what == _REPLACED, history.c.detail == mark)
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -290,7 +304,9 @@ def _released_mail(mail: str, count: int, in_doubt: bool) -> ReleasedMail:
     return ReleasedMail(id=mail, released=count, detail="it goes now" if count else nothing)
 
 
-def note(connection: sa.Connection, rows: Sequence[Any], what: str, now: datetime, revision: int) -> None:
+def note(
+    connection: sa.Connection, rows: Sequence[Any], what: str, now: datetime, revision: int, detail: str = ""
+) -> None:
     """Write into the history what was done for recipients."""
     if rows:
         connection.execute(
@@ -299,7 +315,7 @@ def note(connection: sa.Connection, rows: Sequence[Any], what: str, now: datetim
                 {
                     "mail": row.mail, "time": now, "what": what, "recipient": row.address, "attempt": row.attempt,
                     "revision": revision, "worker": "", "host": "", "code": 0, "enhanced": "", "reply": "",
-                    "next_try": None, "detail": "",
+                    "next_try": None, "detail": detail,
                 }
                 for row in rows
             ],

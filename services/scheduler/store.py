@@ -19,6 +19,7 @@ from services.scheduler.suppression import Suppressed
 from shared.contracts import Envelope, Recipient, RecipientOutcome, RouteRequest
 from shared.hot_statements import HotStatement, among, numbers_for
 from shared.mail_store import (
+    ALONE_AFTER,
     RELEASED_LEASE,
     RELEASING_LEASE,
     State,
@@ -234,6 +235,7 @@ _pending_columns = (
     recipients.c.claimed,
     recipients.c.site,
     recipients.c.in_doubt,
+    recipients.c.lapses,
     mails.c.id,
     mails.c.batch,
     mails.c.admitted,
@@ -322,10 +324,14 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
 
 
 def _leaving(rows: Sequence[Any], lease_end: datetime) -> list[Leaving]:
-    groups: dict[tuple[int, int], list[Any]] = {}
+    groups: dict[tuple[int, int, bool], list[Any]] = {}
     for row in rows:
-        groups.setdefault((row.mail, row.attempt), []).append(row)
+        groups.setdefault((row.mail, row.attempt, _goes_alone(row)), []).append(row)
     return [Leaving(_request(group), group[0].batch, lease_end) for group in groups.values()]
+
+
+def _goes_alone(row: Any) -> bool:
+    return bool(row.lapses >= ALONE_AFTER)
 
 
 def _request(rows: list[Any]) -> RouteRequest:
@@ -341,6 +347,7 @@ def _request(rows: list[Any]) -> RouteRequest:
         smtputf8=bool(mail.smtputf8),
         notify=mail.notify,
         ret=mail.ret,
+        alone=_goes_alone(mail),
     )
     return RouteRequest(envelope, mail.attempt)
 
@@ -395,7 +402,7 @@ _pending_by_number = HotStatement(
 
 _SETTLED = (
     "state", "since", "wake", "attempt", "worker", "revision", "host", "code", "enhanced", "reply", "bounce_class",
-    "in_doubt", "site",
+    "in_doubt", "site", "lapses",
 )  # fmt: skip
 
 _settle = HotStatement(
@@ -429,7 +436,8 @@ def settle(connection: sa.Connection, changes: Sequence[Change]) -> None:
 
 def _pending(row: Any) -> Pending:
     """Of a row that begins with `_pending_columns`."""
-    number, mail_no, address, state, attempt, worker, claimed, site, in_doubt, mail, batch, admitted, give_up = row[:13]
+    number, mail_no, address, state, attempt, worker, claimed, site, in_doubt, lapses, mail, batch, *times = row[:14]
+    admitted, give_up = times
     return Pending(
         number=number,
         mail_no=mail_no,
@@ -444,6 +452,7 @@ def _pending(row: Any) -> Pending:
         claimed=None if claimed is None else _moment(claimed),
         site=site,
         in_doubt=bool(in_doubt),
+        lapses=lapses,
     )
 
 
@@ -464,6 +473,7 @@ def _settle_row(change: Change) -> tuple[Any, ...]:
         change.bounce_class or "",
         change.in_doubt,
         change.site,
+        change.lapses,
         change.pending.number,
     )
 

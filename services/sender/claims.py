@@ -1,10 +1,13 @@
 """The claims of one sender: gathered over its lanes into one transaction at a time, and renewed while it works."""
 
 import asyncio
+import contextlib
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 
 from services.sender.room import Rooms
@@ -17,6 +20,16 @@ _RENEW_AFTER_S = CLAIM_LEASE.total_seconds() / 3
 # Of a claim that is older than that, because this process slept or the store was away, nothing more is sent: another
 # sender may have the mail before it is with the server.
 _TRUSTED_S = CLAIM_LEASE.total_seconds() - 15
+# A mail that may end this sender waits until all else is out of its hands, and all else waits for its outcome. Longer,
+# and a slow site would hold up the mail of all others.
+_ALONE_WITHIN_S = 10.0
+
+
+class _Wanted(msgspec.Struct, frozen=True, eq=False):
+    """Recipients that a site asks for, and the answer that it waits for."""
+
+    numbers: Sequence[int]
+    answer: asyncio.Future[dict[int, Claim]]
 
 
 class ClaimDesk:
@@ -26,16 +39,19 @@ class ClaimDesk:
         self.rooms = Rooms()  # for the contents of what is claimed
         self._thread = thread
         self._worker = worker
-        self._wanted: list[tuple[Sequence[int], asyncio.Future[dict[int, Claim]]]] = []
+        self._wanted: list[_Wanted] = []
+        self._alone: deque[_Wanted] = deque()  # each to be claimed while nothing else is
         self._arrived = asyncio.Event()
         self._held: dict[int, float] = {}  # recipient number → when claimed or renewed, monotonic
+        self._free = asyncio.Event()  # nothing is held
+        self._free.set()
 
-    async def claim(self, numbers: Sequence[int]) -> dict[int, Claim]:
-        """Claim recipients; those missing from the result are not to be sent."""
-        answer: asyncio.Future[dict[int, Claim]] = asyncio.get_running_loop().create_future()
-        self._wanted.append((numbers, answer))
+    async def claim(self, numbers: Sequence[int], *, alone: bool = False) -> dict[int, Claim]:
+        """Claim recipients; those missing from the result are not to be sent. `alone`: of a mail that may end us."""
+        wanted = _Wanted(numbers, asyncio.get_running_loop().create_future())
+        (self._alone if alone else self._wanted).append(wanted)
         self._arrived.set()
-        return await answer
+        return await wanted.answer
 
     def holds(self, number: int) -> bool:
         """Whether this sender has claimed the recipient and not reported it."""
@@ -50,6 +66,8 @@ class ClaimDesk:
         """The outcomes of these are reported: their claims need no renewal."""
         for number in numbers:
             self._held.pop(number, None)
+        if not self._held:
+            self._free.set()
 
     async def claim_loop(self) -> None:
         """Claim what is wanted, for ever; what came while one transaction ran goes into the next."""
@@ -57,16 +75,31 @@ class ClaimDesk:
             await self._arrived.wait()
             self._arrived.clear()
             wanted, self._wanted = self._wanted, []
-            numbers = [number for some, _ in wanted for number in some]
-            begun = time.monotonic()
-            claims = await self._thread.run(claim, numbers, self._worker, datetime.now(UTC))
-            metrics.CLAIMED.inc(len(claims))
-            metrics.NOT_CLAIMED.inc(len(numbers) - len(claims))
-            self._held.update(dict.fromkeys(claims, begun))
-            for some, answer in wanted:
-                if not answer.done():
-                    # Each goes to one: two copies of a work message may ask in the same transaction.
-                    answer.set_result({number: claims.pop(number) for number in some if number in claims})
+            if wanted:
+                await self._claim(wanted)
+            if self._alone:
+                await self._empty_handed()
+                await self._claim([self._alone.popleft()], alone=True)
+                await self._empty_handed()
+                self._arrived.set()  # others may have come meanwhile, or wait
+
+    async def _claim(self, wanted: Sequence[_Wanted], *, alone: bool = False) -> None:
+        numbers = [number for each in wanted for number in each.numbers]
+        begun = time.monotonic()
+        claims = await self._thread.run(claim, numbers, self._worker, datetime.now(UTC), alone)
+        metrics.CLAIMED.inc(len(claims))
+        metrics.NOT_CLAIMED.inc(len(numbers) - len(claims))
+        self._held.update(dict.fromkeys(claims, begun))
+        if claims:
+            self._free.clear()
+        for each in wanted:
+            if not each.answer.done():
+                # Each goes to one: two copies of a work message may ask in the same transaction.
+                each.answer.set_result({number: claims.pop(number) for number in each.numbers if number in claims})
+
+    async def _empty_handed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._free.wait(), _ALONE_WITHIN_S)
 
     async def renew_loop(self) -> None:
         """Renew what takes longer, for ever. Where the store is away for longer than the lease, the claims lapse."""

@@ -26,6 +26,7 @@ from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
 from shared.classify import turns_us_away
 from shared.contracts import RecipientOutcome, Route
+from shared.mail_store import Claim
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply, own_verdict
 from shared.store_trouble import StoreFailed
@@ -303,11 +304,12 @@ class SiteQueue:
         return young and not (self._stopping or connection.closed) and terms == _terms(self._route)
 
     async def _next_mails(self, room: int) -> list[OutgoingMail]:
-        """The next mails to submit: what is claimed already, then what can be claimed of the work that waits."""
-        mails = [self._again.popleft() for _ in range(min(room, len(self._again)))]
+        """The next mails to submit: what is claimed already, or else what can be claimed of the work that waits."""
+        if self._again:  # they do not wait for a claim, which may wait until nothing is claimed
+            return [self._again.popleft() for _ in range(min(room, len(self._again)))]
         self._claiming = True
-        batch = await self._next_batch(room - len(mails))
-        claims = await self._desk.claim([number for work in batch for number in work.numbers]) if batch else {}
+        batch = await self._next_batch(room)
+        claims = await self._claims_of(batch) if batch else {}
         self._claiming = False
         fresh: list[OutgoingMail] = []
         for work in batch:
@@ -316,7 +318,11 @@ class SiteQueue:
             else:
                 self._desk.rooms.give(work.size)
         self._claimed.update(mail.key for mail in fresh)
-        return mails + await self._signed(fresh)
+        return await self._signed(fresh)
+
+    async def _claims_of(self, batch: Sequence[Work]) -> dict[int, Claim]:
+        numbers = [number for work in batch for number in work.numbers]
+        return await self._desk.claim(numbers, alone=batch[0].alone)
 
     async def _next_batch(self, most: int) -> list[Work]:
         """The next work, for whose contents there is room; none, when that was waited for in vain."""

@@ -47,6 +47,11 @@ class Work(msgspec.Struct, frozen=True, eq=False):
         """Octets of its mail's content."""
         return self.request.envelope.size
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may be in this sender's hands meanwhile."""
+        return self.request.envelope.alone
+
     def done(self) -> None:
         """It is reported, or there is nothing to do: once for each work."""
         self.errand.one_is_done()
@@ -67,15 +72,16 @@ class ClaimedWork(msgspec.Struct, frozen=True, eq=False):
 
 
 def first_of(waiting: Iterable[Work], most: int, enough: int) -> list[Work]:
-    """The first work to be claimed at once: small mails until they have enough octets, or one large mail."""
+    """The first work to be claimed at once: small mails until they have enough octets, or one that goes by itself."""
     batch: list[Work] = []
     octets = 0
     for work in itertools.islice(waiting, max(most, 0)):
-        if octets >= enough or (work.size > LARGE and batch):
+        by_itself = work.size > LARGE or work.alone
+        if octets >= enough or (by_itself and batch):
             break
         batch.append(work)
         octets += work.size
-        if work.size > LARGE:
+        if by_itself:
             break
     return batch
 

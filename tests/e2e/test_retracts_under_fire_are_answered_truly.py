@@ -5,6 +5,7 @@ tells. `in_doubt`: it may have come.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -143,6 +144,32 @@ def test_after_a_try_whose_answer_was_lost(pipeline: Pipeline, inbox: RecordingS
     assert pipeline.open_recipients() == 0
 
 
+def test_while_the_sender_that_has_it_is_dead(pipeline: Pipeline, inbox: RecordingSink):
+    pipeline.change(retry={"schedule": ["1h"]})
+    final_dot = inbox.pause(".", times=1)
+    mail = pipeline.submit(a_mail("who knows"))
+    final_dot.wait(30)
+    [victim] = pipeline.of("sender")
+    pipeline.kill(victim)
+    final_dot.release()
+
+    answers = [pipeline.control("retract", id=mail) for _ in range(2)]
+    [successor] = pipeline.start(sender=1)
+    successor.wait_for_log("not_claimed", mail=mail)  # the work has come again
+    answers.append(pipeline.control("retract", id=mail))
+    assert [answer["counts"] for answer in answers] == [{"in_flight": 1}] * 3
+    assert {answer["mails"][0]["recipients"][0]["worker"] for answer in answers} == {victim.name}
+
+    assert pipeline.let_lease_run_out(State.CLAIMED, victim) == 1
+    assert pipeline.wait_for_event("deferred", mail)["in_doubt"]
+    arrived = subjects(inbox.mails)
+    assert [pipeline.control("retract", id=mail)["counts"] for _ in range(2)] == [{"in_doubt": 1}] * 2
+    pipeline.wait_for_event("retracted", mail)
+    pipeline.wait_for_event("delivered", pipeline.submit(a_mail("after")))
+    assert subjects(inbox.mails) == arrived + Counter(["after"])
+    assert pipeline.open_recipients() == 0
+
+
 def test_while_the_scheduler_is_down(pipeline: Pipeline, inbox: RecordingSink, waiting: Callable[..., int]):
     final_dot = inbox.pause(".", times=1)
     sent = pipeline.submit(a_mail("sent"))
@@ -176,44 +203,82 @@ def test_two_hundred_retracts_at_random_moments_under_load(pipeline: Pipeline, i
     chance = random.Random(seed)
     inbox.answer("RCPT", "nobody@mx.example", "550 5.1.1 nobody here")
     inbox.answer("RCPT", "later@mx.example", "450 4.2.1 later", times=20)
-    asked: list[str] = []
-    answers: list[dict[str, Any]] = []
-    before_arrival: set[str] = set()
+    inbox.hang_up(".", "lost@mx.example", times=10)
+    asked: dict[str, list[str]] = {}  # id → recipients
+    answers: list[tuple[dict[str, str], dict[str, Any]]] = []  # selector, answer
     with pipeline.load(rate=50):
         while len(asked) < 200 or len(answers) < 200:
             if len(asked) < 200 and chance.random() < 0.5:
-                to = chance.choice([_TWO, ["b@mx.example"], ["nobody@mx.example"], ["later@mx.example"]])
                 id = f"fire-{len(asked)}"
-                asked.append(pipeline.submit(a_mail(id, to=to, hold=chance.choice([0, 0, 0, "500ms"])), id))
+                asked[id] = chance.choice(
+                    [_TWO, *([f"{name}@mx.example"] for name in ("b", "nobody", "later", "lost"))]
+                )
+                pipeline.submit(a_mail(id, to=asked[id], hold=chance.choice([0, 0, 0, "500ms"])), id)
             elif asked:
                 # The latest are on their way just now; some are asked for twice.
-                selector = {"id": chance.choice(asked[-8:])}
+                selector = {"id": chance.choice(list(asked)[-8:])}
                 if chance.random() < 0.2:
                     selector["recipient"] = _TWO[0]
-                [answer] = pipeline.control("retract", **selector)["mails"]
-                answers.append(answer)
-                if answer["result"] == "unknown" and "recipient" not in selector:
-                    before_arrival.add(answer["id"])
+                answers.append((selector, pipeline.control("retract", **selector)))
     pipeline.client.wait_until(lambda: not pipeline.open_recipients(), "all final", 60)
 
-    events = {(event["mail"], event["recipient"]): event for kind in _FINAL for event in pipeline.events(kind)}
-    came = {(str(mail.message["Subject"]), to): mail.time for mail in inbox.mails for to in mail.recipients}
-    for answer in answers:
-        for one in answer.get("recipients", []):
-            _assert_true(one, events[answer["id"], one["address"]], came.get((answer["id"], one["address"])))
-    assert not before_arrival & {mail for mail, _ in came}
-    assert {answer["result"] for answer in answers} >= {"retracted", "too_late"}
+    truth = _Truth(pipeline, inbox)
+    for selector, answer in answers:
+        _assert_true(selector, answer, asked[selector["id"]], truth)
+    results = {answer["mails"][0]["result"] for _, answer in answers}
+    assert results >= {"retracted", "too_late"}
 
 
 _FINAL = ("delivered", "bounced", "retracted")
 
 
-def _assert_true(answered: dict[str, Any], event: dict[str, Any], came: datetime | None) -> None:
+class _Truth:
+    """What became of each recipient: by mail and address."""
+
+    def __init__(self, pipeline: Pipeline, inbox: RecordingSink) -> None:
+        self.events = {(event["mail"], event["recipient"]): event for kind in _FINAL for event in pipeline.events(kind)}
+        self.doubted = {(e["mail"], e["recipient"]) for e in pipeline.events("deferred") if e.get("in_doubt")}
+        self.came = {(str(mail.message["Subject"]), to): mail.time for mail in inbox.mails for to in mail.recipients}
+
+
+def _assert_true(selector: dict[str, str], answer: dict[str, Any], to: list[str], truth: _Truth) -> None:
+    """Result, counts and what was said of each recipient agree with each other, the events and the receiver."""
+    [mail] = answer["mails"]
+    recipients = mail.get("recipients", [])
+    assert (mail["id"], answer["counts"]) == (selector["id"], {mail["result"]: 1})
+    assert mail["result"] == _least_favourable(recipients)
+    if mail["result"] == "unknown":
+        if "recipient" not in selector:  # it is taken back when it arrives
+            assert not [key for key in truth.came if key[0] == mail["id"]]
+        return
+    assert sorted(each["address"] for each in recipients) == sorted({selector.get("recipient", one) for one in to})
+    for each in recipients:
+        key = mail["id"], each["address"]
+        _assert_true_of(each, truth.events[key], truth.came.get(key), key in truth.doubted)
+    if mail["result"] == "retracted":
+        assert not [each for each in recipients if (mail["id"], each["address"]) in truth.came]
+    if mail["result"] == "too_late":
+        final = [truth.events[mail["id"], each["address"]] for each in recipients if each["state"] in _FINAL[:2]]
+        assert any(f"{event['code']} {event['enhanced']} {event['reply']}" in mail["detail"] for event in final)
+
+
+def _least_favourable(recipients: list[dict[str, Any]]) -> str:
+    states = {each["state"] for each in recipients}
+    if not states:
+        return "unknown"
+    if states & {"delivered", "bounced"}:
+        return "too_late"
+    if "claimed" in states:
+        return "in_flight"
+    return "in_doubt" if any(each.get("in_doubt") for each in recipients) else "retracted"
+
+
+def _assert_true_of(answered: dict[str, Any], event: dict[str, Any], came: datetime | None, doubted: bool) -> None:
     """What was said of a recipient, what the event said, and when the receiver took the mail: they must agree."""
-    assert (came is not None) == (event["event"] == "delivered")
+    assert (came is not None) == (event["event"] == "delivered" or doubted)
     match answered["state"]:
         case "retracted":
-            assert came is None
+            assert (came is not None) == answered.get("in_doubt", False)
         case "delivered":
             assert came is not None
             assert answered["reply"] == event["reply"]

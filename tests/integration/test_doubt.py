@@ -11,7 +11,7 @@ from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change, lapsed_claim, overdue
 from shared.contracts import Close, ListMails, OutcomeReport, RecipientOutcome, Release, ReplaceResult, Resend, Retract
-from shared.mail_store import State, claim, contents
+from shared.mail_store import ALONE_AFTER, State, claim, contents
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome
 from shared.settings import Retry
 from shared.smtp_reply import Reply
@@ -185,6 +185,77 @@ def test_neither_is_done_to_mail_that_is_not_in_doubt(store):
 
 
 # ---------------------------------------------------------------------------------------------------------
+# Mail that its senders die of
+
+
+def die_with(store: OpenStore, number: int, *, times: int, retry: Retry = RESEND) -> list[Change]:
+    """Senders claim a released recipient and die, one after another; when it goes again, it is at once."""
+    changes: list[Change] = []
+    for _ in range(times):
+        alone = store.rows()[0].lapses >= ALONE_AFTER
+        if alone:
+            assert store.run(claim, [number], "sender-1", NOW) == {}, "an earlier copy of the work does not say so"
+        [claimed] = store.run(claim, [number], "sender-1", NOW, alone=alone).values()
+        store.put(number, wake=NOW)
+        [lapsed] = store.run(transactions.take_due, NOW, 10).lapsed
+        changes += report(store, number, lapsed_claim(lapsed), attempt=claimed.attempt, retry=retry)
+        if changes[-1].state is State.DEFERRED:
+            store.put(number, wake=NOW)
+            [leaving] = store.run(transactions.take_due, NOW, 10).leaving
+            assert leaving.request.envelope.alone is (changes[-1].lapses >= ALONE_AFTER)
+    return changes
+
+
+def test_after_two_senders_it_goes_alone_and_after_three_it_waits_whatever_the_settings_say(store):
+    [number] = store.admit_released(a_draft(hold=AT_ONCE))
+    changes = die_with(store, number, times=3)
+    assert [change.state for change in changes] == [State.DEFERRED, State.DEFERRED, State.IN_DOUBT]
+    [row] = store.rows()
+    assert (row.state, row.lapses, row.attempt, row.in_doubt) == (State.IN_DOUBT, 3, 3, True)
+
+    story = store.run(inquiry.show, "order-1", SOON)
+    [sentence] = story.waits
+    assert "3 senders in a row died with it in their hands" in sentence
+    assert "`resend`" in sentence
+    [last] = [step.reply for step in story.steps if step.what == "in_doubt"]
+    assert last == "3 senders in a row died with the mail in their hands, sender-1 the last of them"
+
+
+def test_sent_again_it_goes_alone_and_costs_one_more_sender(store):
+    [number] = store.admit_released(a_draft(hold=AT_ONCE))
+    die_with(store, number, times=3)
+    assert store.run(doubt.resend, Resend(id="order-1"), SOON, 9).recipients == 1
+    [leaving] = store.run(transactions.take_due, SOON, 10).leaving
+    assert leaving.request.envelope.alone
+    [change] = die_with(store, number, times=1)
+    assert (change.state, change.lapses) == (State.IN_DOUBT, 4)
+    assert store.run(doubt.close, Close(id="order-1"), SOON, 9).recipients == 1
+    assert store.states() == [State.DELIVERED]
+
+
+def test_one_that_a_sender_outlives_begins_anew(store):
+    [number] = store.admit_released(a_draft(hold=AT_ONCE))
+    die_with(store, number, times=2)
+    assert store.run(claim, [number], "sender-1", NOW, alone=True)
+    [change] = report(store, number, LATER, attempt=3, retry=RESEND)
+    assert (change.state, change.lapses) == (State.DEFERRED, 0)
+    store.put(number, wake=NOW)
+    [leaving] = store.run(transactions.take_due, NOW, 10).leaving
+    assert not leaving.request.envelope.alone
+
+
+def test_of_a_mail_with_two_recipients_only_the_one_that_senders_died_with_goes_alone(store):
+    numbers = store.admit_released(a_draft("order-1", "a@x.example", "b@y.example", hold=AT_ONCE))
+    for number, lapses in zip(numbers, (2, 0), strict=True):
+        store.put(number, wake=NOW, lapses=lapses)
+    leaving = [each.request.envelope for each in store.run(transactions.take_due, NOW, 10).leaving]
+    assert {(to.address, each.alone) for each in leaving for to in each.recipients} == {
+        ("a@x.example", True),
+        ("b@y.example", False),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------
 # Taking it back
 
 
@@ -203,5 +274,5 @@ def test_a_retract_stops_it_and_does_not_claim_that_nobody_has_it(store, retry):
 @pytest.mark.parametrize("retry", [RESEND, PARK])
 def test_it_can_not_be_replaced(store, retry):
     in_doubt(store, retry=retry)
-    done = store.run(recall.replace, "order-1", a_draft("order-1"))
+    done = store.run(recall.replace, "order-1", a_draft("order-1"), "command 1")
     assert (done.result, done.detail) == (ReplaceResult.TOO_LATE, "ann@y.example: the receiver may have taken it")

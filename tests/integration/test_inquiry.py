@@ -104,7 +104,7 @@ def test_the_story_of_a_mail_retracted_before_it_arrived(store):
 def test_the_story_tells_of_operators(store):
     store.admit(a_draft())
     store.run(recall.release, Release(id="order-1"), NOW + SOON, 7)
-    store.run(recall.replace, "order-1", a_draft("order-1", "new@y.example", at=NOW + 2 * SOON))
+    store.run(recall.replace, "order-1", a_draft("order-1", "new@y.example", at=NOW + 2 * SOON), "command 1")
     store.run(recall.retract, Retract(id="order-1"), NOW + 3 * SOON, 7)
     told = [(step.what, step.recipient) for step in shown(store).steps]
     assert ("released by an operator", "ann@y.example") in told

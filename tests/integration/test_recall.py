@@ -236,9 +236,9 @@ def test_a_release_of_thousands_is_quick(store):
 # Replace
 
 
-def replaced(store: OpenStore, **more) -> recall.Replacement:
+def replaced(store: OpenStore, mark: str = "command 1", **more) -> recall.Replacement:
     new = a_draft("order-1", "new@y.example", "bob@z.example", at=NOW + SOON, content=b"new", subject="new", **more)
-    return store.run(recall.replace, "order-1", new)
+    return store.run(recall.replace, "order-1", new, mark)
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.RELEASING, State.RELEASED, State.DEFERRED])
@@ -287,6 +287,26 @@ def test_a_mail_of_which_anything_has_gone_is_not_replaced(store, states, result
     assert replaced(store).result is result
     assert store.states() == states
     assert [row.address for row in store.rows()] == list(ADDRESSES[: len(states)])
+
+
+@pytest.mark.parametrize("state", [State.HELD, State.CLAIMED, State.DELIVERED])
+def test_a_replace_that_was_carried_out_is_known_again_whatever_has_become_of_the_new_mail(store, state):
+    store.admit(a_draft("order-1"), a_draft("order-2"))
+    assert not store.run(recall.was_replaced, "order-1", "command 1")
+    replaced(store)
+    for row in store.rows():
+        store.put(row.no, state=int(state))
+    assert store.run(recall.was_replaced, "order-1", "command 1")
+    assert not store.run(recall.was_replaced, "order-1", "command 2")
+    assert not store.run(recall.was_replaced, "order-2", "command 1")
+    replaced(store, "command 2")
+    assert store.run(recall.was_replaced, "order-1", "command 1"), "it is not to undo the next one"
+
+
+def test_a_replace_that_came_too_late_is_not_known_as_carried_out(store):
+    in_states(store, State.CLAIMED)
+    replaced(store)
+    assert not store.run(recall.was_replaced, "order-1", "command 1")
 
 
 def test_an_unknown_mail_is_not_replaced(store):

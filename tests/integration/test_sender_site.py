@@ -144,6 +144,80 @@ def test_a_claim_that_can_not_be_renewed_is_not_trusted(store: OpenStore, monkey
     asyncio.run(scenario())
 
 
+async def settled(thread: StoreThread) -> None:
+    """Whatever can be claimed by now has been."""
+    for _ in range(3):
+        await thread.run(lambda _connection: None)
+        await asyncio.sleep(0)
+
+
+def test_a_mail_that_senders_died_with_is_claimed_when_nothing_else_is_and_nothing_else_while_it_is(store: OpenStore):
+    before, suspect, second, after = released(store, 4)
+
+    async def scenario() -> None:
+        thread = StoreThread(store.url)
+        desk = ClaimDesk(thread, "sender-1")
+        loop = asyncio.create_task(desk.claim_loop())
+        assert await desk.claim([before])
+        suspects = [asyncio.create_task(desk.claim([number], alone=True)) for number in (suspect, second)]
+        await settled(thread)
+        others = asyncio.create_task(desk.claim([after]))
+        await settled(thread)
+        assert not any(task.done() for task in (*suspects, others))
+
+        desk.give_up([before])
+        assert list(await suspects[0]) == [suspect]
+        await settled(thread)
+        assert not any(task.done() for task in (suspects[1], others))
+
+        desk.give_up([suspect])
+        assert list(await others) == [after]
+        await settled(thread)
+        assert not suspects[1].done()
+
+        desk.give_up([after])
+        assert list(await suspects[1]) == [second]
+        loop.cancel()
+        thread.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_takes_long_does_not_keep_it_waiting_for_ever_nor_it_the_others(
+    store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    slow, suspect, after = released(store, 3)
+    monkeypatch.setattr(services.sender.claims, "_ALONE_WITHIN_S", 0.01)
+
+    async def scenario() -> None:
+        thread = StoreThread(store.url)
+        desk = ClaimDesk(thread, "sender-1")
+        loop = asyncio.create_task(desk.claim_loop())
+        await desk.claim([slow])
+        assert await desk.claim([suspect], alone=True)
+        assert await desk.claim([after])
+        loop.cancel()
+        thread.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_among_others_of_its_site_is_sent_and_so_are_they(store: OpenStore, sink: RecordingSink):
+    numbers = released(store, 5)
+
+    async def scenario() -> None:
+        site = Site(store.url, sink)
+        site.put(*numbers[:2])
+        site.put(numbers[2], alone=True)
+        site.put(*numbers[3:])
+        async with site.running():
+            await site.until_reported(5)
+        assert site.reports.told == [(number, "delivered") for number in numbers]
+
+    asyncio.run(scenario())
+    assert len(sink.connections) == 1
+
+
 def test_a_site_whose_mail_waits_for_the_store_is_not_slow(store: OpenStore, sink: RecordingSink):
     first, second = released(store, 2)
 

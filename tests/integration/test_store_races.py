@@ -113,7 +113,7 @@ def test_a_replaced_mail_is_claimed_with_the_content_it_had_or_not_at_all(store,
         [id], [number] = released(store, round_, 1)
         new = a_draft(id, f"{id}@new.example", content=b"new")
         replacement, claims = hands(
-            lambda own, id=id, new=new: own.run(recall.replace, id, new),
+            lambda own, id=id, new=new: own.run(recall.replace, id, new, "command 1"),
             lambda own, number=number: own.run(claim, [number], "sender-1", NOW),
         )
         if claims:

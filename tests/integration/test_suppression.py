@@ -283,7 +283,7 @@ def test_a_release_lets_out_the_others(store):
 def test_a_mail_is_replaced_as_long_as_others_wait(store, others, result):
     of_two(store, *others)
     new = a_draft("order-1", "ann@y.example", "cyd@y.example", hold=AT_ONCE)
-    done = store.run(recall.replace, "order-1", new)
+    done = store.run(recall.replace, "order-1", new, "command 1")
     assert done.result is result
     if done.result is ReplaceResult.REPLACED:
         assert done.leaving is not None
@@ -294,7 +294,7 @@ def test_a_mail_is_replaced_as_long_as_others_wait(store, others, result):
 def test_a_replacement_to_suppressed_recipients_alone_does_not_leave(store):
     put(store, "ann@y.example")
     store.admit(a_draft("order-1", "bob@y.example"))
-    done = store.run(recall.replace, "order-1", a_draft("order-1", "ann@y.example", hold=AT_ONCE))
+    done = store.run(recall.replace, "order-1", a_draft("order-1", "ann@y.example", hold=AT_ONCE), "command 1")
     assert (done.result, done.leaving) == (ReplaceResult.REPLACED, None)
     assert store.states() == [State.BOUNCED]
 

@@ -21,6 +21,7 @@ _ANSWERS_WITHIN_S = 20.0
 _BURST = 25
 _LOST = (pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError, OSError)
 _REASON = "x-pillarbox-reason"
+_BROKERS_REASON = "x-first-death-reason"
 
 _numbers = itertools.count(1)
 
@@ -105,11 +106,16 @@ class Client:
         def take() -> bool:
             method, properties, body = self._persist(lambda channel: channel.basic_get("pillarbox.dead", auto_ack=True))
             if method is not None:
-                letters.append((body, properties.headers[_REASON]))
+                letters.append((body, properties.headers.get(_REASON) or properties.headers[_BROKERS_REASON]))
             return len(letters) >= count
 
         self.wait_until(take, f"{count} dead letters", timeout)
         return letters
+
+    def count_dead_letters(self) -> int:
+        """How many lie there."""
+        declared = self._persist(lambda channel: channel.queue_declare("pillarbox.dead", passive=True))
+        return int(declared.method.message_count)
 
     def forget_dead_letters(self) -> None:
         """Empty their queue."""

@@ -93,7 +93,10 @@ def subjects(mails: Iterable[SunkMail]) -> Counter[str]:
 class Worker:
     """One process of the pipeline, and what it has logged."""
 
-    def __init__(self, role: str, name: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, role: str, name: str, environment: Mapping[str, str], folder: Path, program: Sequence[str] = ()
+    ) -> None:
+        """`program`: a Python module and its arguments, in the place of the role's own."""
         self.role = role
         self.name = name
         self.killed = False
@@ -101,7 +104,7 @@ class Worker:
         self._forgotten = 0  # octets of the log
         with self._log.open("wb") as output:
             self._process = GuardedProcess(
-                [sys.executable, "-m", f"services.{role}"],
+                [sys.executable, "-m", *(program or [f"services.{role}"])],
                 env={**os.environ, **environment, "PILLARBOX_WORKER": name, "PYTHONUNBUFFERED": "1"},
                 cwd=_ROOT,
                 output=output,
@@ -201,14 +204,19 @@ class Pipeline:
         resolvers: int = 1,
         senders: int = 1,
         environment: Mapping[str, str] | None = None,
+        programs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """`environment` is what the workers find in theirs beyond the URLs, such as secrets."""
+        """`environment` is what the workers find in theirs beyond the URLs, such as secrets.
+
+        `programs`: what runs in the place of a role's own module.
+        """
         self.workers: list[Worker] = []
         self.settings = settings
         self.revision = -1
         self.amqp_url = amqp_url
         self._folder = folder
         self._start = {"scheduler": schedulers, "resolver": resolvers, "sender": senders}
+        self._programs = programs or {}
         self._environment = {**(environment or {}), "PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_STORE_URL": store_url}
         self._numbers = itertools.count(1)
         self._engine = open_engine(store_url)
@@ -417,7 +425,8 @@ class Pipeline:
     # --
 
     def _new_worker(self, role: str) -> Worker:
-        worker = Worker(role, f"{role}-{next(self._numbers)}", self._environment, self._folder)
+        name = f"{role}-{next(self._numbers)}"
+        worker = Worker(role, name, self._environment, self._folder, self._programs.get(role, ()))
         self.workers.append(worker)
         return worker
 

@@ -117,11 +117,18 @@ class Site:
         revision: int = 1,
         login: Credentials | None = None,
         name: str = "mx:sink",
+        alone: bool = False,
     ) -> None:
         """Work for recipients, a mail each, called as `released` calls them in an empty store."""
         for number in numbers:
             envelope = Envelope(
-                f"order-{number - 1}", "shop@x.example", (Recipient(number, "b@y.example"),), 99, False, False
+                f"order-{number - 1}",
+                "shop@x.example",
+                (Recipient(number, "b@y.example"),),
+                99,
+                False,
+                False,
+                alone=alone,
             )
             route = Route(name, (Host("sink", self._sink.port, ("127.0.0.1",)),), tls, login, revision)
             delivery = Delivery(b"", number, 1, False, Properties())

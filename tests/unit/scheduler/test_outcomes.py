@@ -208,6 +208,56 @@ def test_what_waits_for_an_operator_has_an_event_of_its_own_and_expires_in_doubt
     assert (type(event_of(change)), change.in_doubt) == (Expired, True)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "changed", "lapses"),
+    [
+        ("lapsed", {}, 1),
+        ("lapsed", {"lapses": 1}, 2),
+        (YES, {"lapses": 2}, 0),  # whoever reports has outlived it
+        (NO, {"lapses": 2}, 0),
+        (LATER, {"lapses": 2}, 0),
+        (DOUBT, {"lapses": 2}, 0),  # the receiver hung up, and the sender lives
+        (BUSY, {"lapses": 2}, 2),  # not tried
+        (PAUSED, {"lapses": 2}, 2),
+        (LATER, {"lapses": 2, "state": State.RELEASED}, 2),  # a resolver says so: no sender had it
+        (overdue(), {"lapses": 3, "state": State.IN_DOUBT}, 3),
+    ],
+)
+def test_claims_are_counted_that_lapse_in_a_row(outcome, changed, lapses):
+    found = lapsed_claim(pending(**changed)) if outcome == "lapsed" else outcome
+    assert decided(found, **changed).lapses == lapses
+
+
+@pytest.mark.parametrize(
+    ("lapses", "state", "attempt", "wake"),
+    [
+        (0, State.DEFERRED, 3, NOW + timedelta(minutes=10)),
+        (1, State.DEFERRED, 3, NOW + timedelta(minutes=10)),
+        (2, State.IN_DOUBT, 2, GIVE_UP),
+        (3, State.IN_DOUBT, 2, GIVE_UP),  # sent again by an operator
+    ],
+)
+def test_a_mail_that_three_senders_died_with_waits_for_an_operator_though_others_are_sent_again(
+    lapses, state, attempt, wake
+):
+    case = {"attempt": 2, "lapses": lapses}
+    change = decided(lapsed_claim(pending(**case)), **case)
+    assert (change.state, change.attempt, change.wake) == (state, attempt, wake)
+    assert (change.in_doubt, change.bounce_class) == (True, BounceClass.SYSTEM)
+    event = event_of(change)
+    if state is State.IN_DOUBT:
+        assert isinstance(event, InDoubtEvent)
+        assert (
+            event.reply == f"{lapses + 1} senders in a row died with the mail in their hands, sender-1 the last of them"
+        )
+
+
+def test_it_is_given_up_at_its_time_all_the_same():
+    case = {"lapses": 2, "give_up": NOW}
+    change = decided(lapsed_claim(pending(**case)), **case)
+    assert (change.state, change.in_doubt, change.reply.enhanced) == (State.BOUNCED, True, "4.4.7")
+
+
 def test_a_reply_of_sixty_four_kilobytes_is_cut():
     change = decided(Bounced(Reply(550, "5.0.0", "x" * 64_000), MX))
     assert len(change.reply.text) < 2100

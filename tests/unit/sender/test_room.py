@@ -97,8 +97,8 @@ def test_small_mails_do_not_wait_for_large_ones():
     asyncio.run(scene())
 
 
-def work(size: int) -> Work:
-    envelope = Envelope("m", "a@x.example", (Recipient(1, "b@y.example"),), size, False, False)
+def work(size: int, alone: bool = False) -> Work:
+    envelope = Envelope("m", "a@x.example", (Recipient(1, "b@y.example"),), size, False, False, alone=alone)
     requests = SendRequests(Route("mx:y", (Host("y", 25, ()),), TlsMode.NONE, None, 1), (SendRequest(envelope, 1),))
     [work] = work_of(requests, Delivery(b"", 1, 1, False, Properties()), None)  # type: ignore[arg-type]  # nobody acks it
     return work
@@ -120,3 +120,9 @@ def work(size: int) -> Work:
 def test_small_mails_are_claimed_together_and_a_large_one_alone(sizes, most, taken):
     waiting = deque(work(size) for size in sizes)
     assert first_of(waiting, most, 100) == list(waiting)[:taken]
+
+
+@pytest.mark.parametrize(("alone", "taken"), [([True, False], 1), ([False, True, False], 1), ([True, True], 1)])
+def test_a_mail_that_senders_died_with_is_claimed_by_itself(alone, taken):
+    waiting = deque(work(1, each) for each in alone)
+    assert first_of(waiting, 5, 100) == list(waiting)[:taken]
