@@ -19,18 +19,23 @@ from shared.mail_store import (
     CLAIM_LEASE,
     RELEASED_LEASE,
     RELEASING_LEASE,
+    VERSION,
     State,
+    check_version,
     claim,
     contents,
     count_on,
+    create_tables,
     history,
     mails,
     recipients,
     renew_claims,
+    store_version,
 )
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry, Settings
 from shared.smtp_reply import Reply
+from shared.store_trouble import StoreUnusable
 from tests.support.store import HOLD, NOW, OpenStore, a_draft
 
 SOON = timedelta(seconds=1)
@@ -455,3 +460,21 @@ def test_the_files_of_sqlite_are_for_their_owner_alone_whatever_the_umask(tmp_pa
     finally:
         os.umask(former)
     assert modes == dict.fromkeys(("mail.db", "mail.db-wal", "mail.db-shm"), 0o600)
+
+
+def test_a_store_of_another_version_is_refused_and_left_as_it_is(store):
+    assert store.run(check_version) is None
+    with store.engine.connect() as connection, connection.begin() as change:
+        connection.execute(sa.update(store_version).values(version=VERSION + 1))
+        for begin in (check_version, create_tables):
+            with pytest.raises(StoreUnusable, match=f"version {VERSION + 1}.* for version {VERSION}") as refused:
+                begin(connection)
+            assert "Upgrading" in refused.value.cure
+        assert connection.execute(sa.select(store_version.c.version)).scalars().all() == [VERSION + 1]
+        change.rollback()
+
+
+def test_a_store_from_before_it_had_a_version_is_of_the_first(store):
+    store.run(store_version.drop)
+    store.run(create_tables)
+    assert store.run(lambda connection: connection.execute(sa.select(store_version.c.version)).scalars().all()) == [1]

@@ -209,7 +209,8 @@ class Pipeline:
         self.amqp_url = amqp_url
         self._folder = folder
         self._start = {"scheduler": schedulers, "resolver": resolvers, "sender": senders}
-        self._environment = {**(environment or {}), "PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_STORE_URL": store_url}
+        self._environment = {**(environment or {}), "PILLARBOX_AMQP_URL": amqp_url}
+        self._store_url = store_url
         self._numbers = itertools.count(1)
         self._engine = open_engine(store_url)
         self._client: Client | None = None
@@ -417,7 +418,8 @@ class Pipeline:
     # --
 
     def _new_worker(self, role: str) -> Worker:
-        worker = Worker(role, f"{role}-{next(self._numbers)}", self._environment, self._folder)
+        store = {} if role == "resolver" else {"PILLARBOX_STORE_URL": self._store_url}  # which it can do without
+        worker = Worker(role, f"{role}-{next(self._numbers)}", {**self._environment, **store}, self._folder)
         self.workers.append(worker)
         return worker
 
