@@ -2,8 +2,10 @@
 
 import os
 import random
+import re
 import stat
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -38,6 +40,7 @@ from shared.smtp_reply import Reply
 from shared.store_trouble import StoreUnusable
 from tests.support.store import HOLD, NOW, OpenStore, a_draft
 
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 SOON = timedelta(seconds=1)
 AT_ONCE = timedelta(0)
 
@@ -186,6 +189,17 @@ def test_what_nobody_reported_goes_again_after_its_lease_with_the_same_attempt(s
     assert store.rows()[0].wake == NOW + RELEASED_LEASE
     assert addresses(take_due(store, NOW + RELEASED_LEASE - SOON)) == []
     assert addresses(take_due(store, NOW + RELEASED_LEASE)) == ["ann@y.example"]
+
+
+def test_what_is_released_goes_again_at_once_when_an_operator_says_so(store):
+    [statement] = re.findall(r"```sql\n(.*?)```", OPERATIONS.read_text(encoding="utf-8"), re.DOTALL)
+    released = store.admit_released(a_draft("order-1", hold=AT_ONCE))
+    store.admit(a_draft("order-2"))
+    store.admit_claimed(a_draft("order-3", hold=AT_ONCE))
+    store.run(lambda connection: connection.execute(sa.text(statement)))
+    due = store.run(transactions.take_due, NOW + SOON, 100)
+    assert [to.no for leaving in due.leaving for to in leaving.request.envelope.recipients] == released
+    assert not due.lapsed
 
 
 def test_a_claim_that_is_not_renewed_is_told_and_left_as_it_is(store):
