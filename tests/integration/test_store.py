@@ -30,6 +30,7 @@ from shared.mail_store import (
     create_tables,
     history,
     mails,
+    open_engine,
     recipients,
     renew_claims,
     store_version,
@@ -337,6 +338,13 @@ def test_a_second_claim_finds_nothing(store):
     assert store.run(claim, [], "sender-2", NOW) == {}
 
 
+def test_a_claim_whose_answer_was_lost_is_not_made_again_and_lapses(store):
+    numbers = store.admit_claimed(a_draft(hold=AT_ONCE), worker="sender-1")
+    assert store.run(claim, numbers, "sender-1", NOW) == {}  # the transaction is repeated, as the sender knows nothing
+    due = store.run(transactions.take_due, NOW + CLAIM_LEASE, 100)
+    assert ([lapsed.number for lapsed in due.lapsed], due.leaving) == (numbers, [])
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Outcomes
 
@@ -492,3 +500,11 @@ def test_a_store_from_before_it_had_a_version_is_of_the_first(store):
     store.run(store_version.drop)
     store.run(create_tables)
     assert store.run(lambda connection: connection.execute(sa.select(store_version.c.version)).scalars().all()) == [1]
+
+
+def test_sqlite_syncs_each_commit_and_keeps_sixty_four_mebibytes_of_pages(sqlite_url):
+    engine = open_engine(sqlite_url)
+    with engine.connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "cache_size")]
+    engine.dispose()
+    assert found == [2, -64 * 1024]  # FULL; KiB
