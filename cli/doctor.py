@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import exc, select
+from sqlalchemy import exc
 
 from cli import doctor_names, doctor_ways
 from cli.client import connected
@@ -27,9 +27,10 @@ from shared.addresses import check_spec, domain_of
 from shared.contracts import Stats, StatsAnswer
 from shared.dns_questions import dns_ask
 from shared.environment import without_password
-from shared.mail_store import mails, open_engine
+from shared.mail_store import check_version, open_engine
 from shared.reverse_dns import egress_addresses
 from shared.settings import Settings, parse_settings
+from shared.store_trouble import StoreUnusable
 
 _ANSWER_TIME = timedelta(seconds=5)
 _MOST_OFF_S = 2.0  # the clocks of senders and schedulers have to agree to about that
@@ -131,9 +132,11 @@ def _store_row(home: Home) -> Row:
         engine = open_engine(url)
         try:
             with engine.connect() as connection:
-                connection.execute(select(mails.c.id).limit(1)).all()
+                check_version(connection)
         finally:
             engine.dispose()
+    except StoreUnusable as error:
+        return failed("store", f"{without_password(url)}: {error}", error.cure)
     except (exc.SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         advice = "see that PILLARBOX_STORE_URL is right, that the database runs, and that a scheduler made its tables"

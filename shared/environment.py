@@ -14,6 +14,8 @@ import msgspec
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
+_STORELESS = ("resolver",)
+
 
 class InvalidEnvironment(ValueError):
     """A variable that is missing or can not be read; the message names it."""
@@ -24,7 +26,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: str  # name of this process, unique: "sender-shop1-4711"
     amqp_url: str  # of one or several nodes, separated by commas
-    store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"
+    store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"; "" for who has no business with it
     metrics_port: int | None  # None: no metrics; 0: a free port, which the log names
     log_level: str
     journal: Path | None  # folder of the senders' journals; None: they keep none
@@ -34,14 +36,13 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
     """Read the variables of one worker. Raises InvalidEnvironment that names the variable and says what to do.
 
     `PILLARBOX_AMQP_PASSWORD_FILE` and `PILLARBOX_STORE_PASSWORD_FILE` name files whose content becomes the password
-    of the URL, so that a container's environment holds no secret.
+    of the URL, so that a container's environment holds no secret. What has no business with the store is told nothing
+    of it, whatever is set.
     """
     return Environment(
         worker=variables.get("PILLARBOX_WORKER") or f"{role}-{socket.gethostname()}-{os.getpid()}",
         amqp_url=amqp_url(variables),
-        store_url=_with_password(
-            _named(variables, "PILLARBOX_STORE_URL"), _password(variables, "PILLARBOX_STORE_PASSWORD_FILE")
-        ),
+        store_url="" if role in _STORELESS else _store_url(variables),
         metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
         log_level=_log_level(variables),
         journal=_journal(variables),
@@ -53,6 +54,11 @@ def amqp_url(variables: Mapping[str, str] = os.environ) -> str:
     urls = _named({"PILLARBOX_AMQP_URL": DEFAULT_AMQP_URL, **variables}, "PILLARBOX_AMQP_URL")
     password = _password(variables, "PILLARBOX_AMQP_PASSWORD_FILE")
     return ",".join(_with_password(url.strip(), password) for url in urls.split(","))
+
+
+def _store_url(variables: Mapping[str, str]) -> str:
+    url = _named(variables, "PILLARBOX_STORE_URL")
+    return _with_password(url, _password(variables, "PILLARBOX_STORE_PASSWORD_FILE"))
 
 
 def without_password(url: str) -> str:

@@ -89,6 +89,13 @@ _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers
 
 metadata = sa.MetaData()
 
+# Of the tables below: one more with every change but a new table or index; CHANGELOG.md says how a store gets there.
+# A store from before it had a version is of the first.
+VERSION = 1
+
+# One row.
+store_version = sa.Table("store_version", metadata, sa.Column("version", sa.Integer, nullable=False))
+
 mails = sa.Table(
     "mails",
     metadata,
@@ -394,15 +401,34 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def make_ready(connection: sa.Connection, now: datetime) -> None:
+    """What a scheduler does to its store when it starts. Raises StoreUnusable where that is of another version."""
+    create_tables(connection)
+    count_on(connection, now)
+
+
 _CREATION = 0x70696C6C  # any number that nobody else in the database locks
 
 
 def create_tables(connection: sa.Connection) -> None:
-    """Create what is missing; idempotent."""
+    """Create what is missing; idempotent. Raises StoreUnusable where the store is of another version."""
     if connection.dialect.name == "postgresql":
         # Of two that start at once, both would find nothing there.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
     metadata.create_all(connection)
+    if connection.execute(sa.select(store_version.c.version)).scalar() is None:
+        connection.execute(sa.insert(store_version), {"version": VERSION})
+    check_version(connection)
+
+
+def check_version(connection: sa.Connection) -> None:
+    """Whether this program knows the tables. Raises StoreUnusable where the store is of another version."""
+    found = connection.execute(sa.select(store_version.c.version)).scalar()
+    if found != VERSION:
+        raise StoreUnusable(
+            f"the store is of version {found}, and this program is for version {VERSION}",
+            "start the release it belongs to, or bring it to this version: docs/operations.md, Upgrading",
+        )
 
 
 _NUMBERS_PER_MS = 1 << 10  # more recipients than any store takes in
@@ -419,7 +445,7 @@ _COUNT_FROM_ON_POSTGRESQL = (
 
 
 def count_on(connection: sa.Connection, now: datetime) -> None:
-    """Number recipients from now on past every number there can have been, each time a scheduler starts.
+    """Number recipients from now on past every number there can have been.
 
     A store that was restored, or lost, knows nothing of the numbers given since its backup; work messages and outcomes
     that have them may still lie in the broker, and would be taken for those of other mails.

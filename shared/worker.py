@@ -73,12 +73,11 @@ async def _run(environment: Environment, serve: Serve) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    log.info(
-        "starting", amqp_url=without_password(environment.amqp_url), store_url=without_password(environment.store_url)
-    )
+    store = without_password(environment.store_url)
+    log.info("starting", amqp_url=without_password(environment.amqp_url), store_url=store or None)
     try:
         broker = Broker(environment.amqp_url, environment.worker)
-        if not await _unless_stopped(broker.start(), stop):
+        if not await unless_stopped(broker.start(), stop):
             return
         await topology.declare(broker)
     except BrokerRefused as refused:
@@ -96,7 +95,6 @@ async def _run(environment: Environment, serve: Serve) -> None:
         await broker.close()
         log.info("stopped")
     if unusable:
-        store = without_password(environment.store_url)
         log.error("store_unusable", store=store, reason=str(unusable[0]), do=unusable[0].cure, next="exit")
         sys.exit(2)
 
@@ -109,7 +107,8 @@ def _leaves(group: ExceptionGroup[StoreUnusable]) -> Iterator[StoreUnusable]:
             yield error
 
 
-async def _unless_stopped(starting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+async def unless_stopped(starting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Wait for what a worker can not begin without; False when it is asked to stop before that is there."""
     start, stopped = asyncio.create_task(starting), asyncio.create_task(stop.wait())
     await asyncio.wait((start, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

@@ -16,10 +16,10 @@ from services.scheduler.settings_keeper import SettingsKeeper
 from services.scheduler.sites import SiteDesk
 from shared.broker import Broker
 from shared.environment import Environment
-from shared.mail_store import StoreThread, count_on, create_tables
+from shared.mail_store import StoreThread, make_ready
 from shared.settings_feed import SettingsFeed
 from shared.topology import CONTROL, OUTCOME, SUBMIT
-from shared.worker import run, run_until
+from shared.worker import run, run_until, unless_stopped
 
 # Twice what one transaction takes, so that the next batch arrives while this one is written.
 _PREFETCH = 400
@@ -30,8 +30,8 @@ _MOST_OCTETS = 32 * 1024 * 1024
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
     """Build the parts and run their loops until asked to stop."""
     thread = StoreThread(environment.store_url)
-    await thread.run(create_tables)
-    await thread.run(count_on, datetime.now(UTC))
+    if not await unless_stopped(thread.run(make_ready, datetime.now(UTC)), stop):
+        return
     keeper = SettingsKeeper(thread, broker.publisher)
     feed = SettingsFeed(broker, on_reject=keeper.on_reject)
     feed.watch(keeper.on_change)

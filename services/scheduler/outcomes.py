@@ -161,8 +161,8 @@ def is_news(pending: Pending, attempt: int, outcome: Outcome, worker: str) -> bo
     """Whether an outcome changes anything: a second one of an attempt does not, nor a late one of an earlier attempt.
 
     But a late `Delivered` does while the next attempt is not under way: it saves the receiver a second copy, or ends a
-    doubt. Of a claimed recipient only the claimer tells: another worker had a second copy of the work, and sends
-    nothing.
+    doubt. (What is held can have been delivered where the store was restored since.) Of a claimed recipient only the
+    claimer tells: another worker had a second copy of the work, and sends nothing.
     """
     if pending.state is State.CLAIMED and pending.worker != worker:
         return False
@@ -171,7 +171,8 @@ def is_news(pending: Pending, attempt: int, outcome: Outcome, worker: str) -> bo
     if pending.attempt == attempt and pending.state is State.IN_DOUBT and not _is_doubtful(outcome):
         return True
     ends_a_doubt = pending.in_doubt and pending.state in (State.IN_DOUBT, State.BOUNCED, State.RETRACTED)
-    return isinstance(outcome, Delivered) and (ends_a_doubt or pending.state in (State.DEFERRED, *CLAIMABLE))
+    waits = pending.state in (State.HELD, State.DEFERRED, *CLAIMABLE)
+    return isinstance(outcome, Delivered) and (ends_a_doubt or waits)
 
 
 def _is_doubtful(outcome: Outcome) -> bool:

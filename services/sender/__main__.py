@@ -15,10 +15,10 @@ from services.sender.site import SiteQueue
 from services.sender.takeover import Takeover
 from shared.broker import Broker
 from shared.environment import Environment
-from shared.mail_store import StoreThread
+from shared.mail_store import StoreThread, check_version
 from shared.settings_feed import SettingsFeed
 from shared.topology import LANES
-from shared.worker import run, run_until
+from shared.worker import run, run_until, unless_stopped
 
 log = structlog.get_logger()
 
@@ -28,9 +28,11 @@ _STOPS_WITHIN_S = 25.0
 
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
     """Send until asked to stop; then what is under way is finished, and the rest goes back."""
+    thread = StoreThread(environment.store_url)
+    if not await unless_stopped(thread.run(check_version), stop):
+        return
     feed = SettingsFeed(broker)
     feed.subscribe()
-    thread = StoreThread(environment.store_url)
     desk = ClaimDesk(thread, environment.worker)
     gate = SiteGate(thread, environment.worker, lambda: feed.settings.retry)
     journal = Journal(environment.journal, environment.store_url, environment.worker, lambda: feed.revision)

@@ -15,7 +15,7 @@ import pytest
 from shared.dkim_key import new_key, zone_line
 from tests.support.certificates import Authority
 from tests.support.dns import nsd
-from tests.support.ports import free_port
+from tests.support.ports import free_port, wait_until
 from tests.support.postfix import DOMAIN, PrivatePostfix
 from tests.support.up import Said, Up, in_this_process
 
@@ -94,6 +94,13 @@ def test_all_that_is_well_is_told(up: Up, postfix: PrivatePostfix, authority: Au
     }
     assert "by PLAIN" in rows["sign-in"]["found"]
     assert "TLSv1.3" in rows["TLS"]["found"]
+
+    def partings() -> list[str]:
+        return [line for line in postfix.log if "disconnect from" in line]
+
+    # A look: to the relay, and to the port of the MX host.
+    wait_until(lambda: len(partings()) >= 2, "Postfix says what it was told")
+    assert not [line for line in partings() if " auth=" in line or " mail=" in line]
 
 
 def test_each_failing_row_says_what_to_do(up: Up, postfix: PrivatePostfix, authority: Authority, tmp_path: Path):

@@ -2,8 +2,10 @@
 
 import os
 import random
+import re
 import stat
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -19,20 +21,27 @@ from shared.mail_store import (
     CLAIM_LEASE,
     RELEASED_LEASE,
     RELEASING_LEASE,
+    VERSION,
     State,
+    check_version,
     claim,
     contents,
     count_on,
+    create_tables,
     history,
     mails,
+    open_engine,
     recipients,
     renew_claims,
+    store_version,
 )
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry, Settings
 from shared.smtp_reply import Reply
+from shared.store_trouble import StoreUnusable
 from tests.support.store import HOLD, NOW, OpenStore, a_draft
 
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 SOON = timedelta(seconds=1)
 AT_ONCE = timedelta(0)
 
@@ -203,6 +212,17 @@ def test_what_goes_again_after_its_lease_is_not_marked_for_the_former_message(st
     assert store.states() == [State.RELEASING]
 
 
+def test_what_is_released_goes_again_at_once_when_an_operator_says_so(store):
+    [statement] = re.findall(r"```sql\n(.*?)```", OPERATIONS.read_text(encoding="utf-8"), re.DOTALL)
+    released = store.admit_released(a_draft("order-1", hold=AT_ONCE))
+    store.admit(a_draft("order-2"))
+    store.admit_claimed(a_draft("order-3", hold=AT_ONCE))
+    store.run(lambda connection: connection.execute(sa.text(statement)))
+    due = store.run(transactions.take_due, NOW + SOON, 100)
+    assert [to.no for leaving in due.leaving for to in leaving.request.envelope.recipients] == released
+    assert not due.lapsed
+
+
 def test_a_claim_that_is_not_renewed_is_told_and_left_as_it_is(store):
     [number] = store.admit_claimed(a_draft(hold=AT_ONCE), worker="sender-7")
     assert take_due(store, NOW + CLAIM_LEASE - SOON).lapsed == []
@@ -336,6 +356,13 @@ def test_a_second_claim_finds_nothing(store):
     numbers = store.admit_claimed(a_draft(hold=AT_ONCE))
     assert store.run(claim, numbers, "sender-2", NOW) == {}
     assert store.run(claim, [], "sender-2", NOW) == {}
+
+
+def test_a_claim_whose_answer_was_lost_is_not_made_again_and_lapses(store):
+    numbers = store.admit_claimed(a_draft(hold=AT_ONCE), worker="sender-1")
+    assert store.run(claim, numbers, "sender-1", NOW) == {}  # the transaction is repeated, as the sender knows nothing
+    due = store.run(transactions.take_due, NOW + CLAIM_LEASE, 100)
+    assert ([lapsed.number for lapsed in due.lapsed], due.leaving) == (numbers, [])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -475,3 +502,29 @@ def test_the_files_of_sqlite_are_for_their_owner_alone_whatever_the_umask(tmp_pa
     finally:
         os.umask(former)
     assert modes == dict.fromkeys(("mail.db", "mail.db-wal", "mail.db-shm"), 0o600)
+
+
+def test_a_store_of_another_version_is_refused_and_left_as_it_is(store):
+    assert store.run(check_version) is None
+    with store.engine.connect() as connection, connection.begin() as change:
+        connection.execute(sa.update(store_version).values(version=VERSION + 1))
+        for begin in (check_version, create_tables):
+            with pytest.raises(StoreUnusable, match=f"version {VERSION + 1}.* for version {VERSION}") as refused:
+                begin(connection)
+            assert "Upgrading" in refused.value.cure
+        assert connection.execute(sa.select(store_version.c.version)).scalars().all() == [VERSION + 1]
+        change.rollback()
+
+
+def test_a_store_from_before_it_had_a_version_is_of_the_first(store):
+    store.run(store_version.drop)
+    store.run(create_tables)
+    assert store.run(lambda connection: connection.execute(sa.select(store_version.c.version)).scalars().all()) == [1]
+
+
+def test_sqlite_syncs_each_commit_and_keeps_sixty_four_mebibytes_of_pages(sqlite_url):
+    engine = open_engine(sqlite_url)
+    with engine.connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "cache_size")]
+    engine.dispose()
+    assert found == [2, -64 * 1024]  # FULL; KiB

@@ -11,10 +11,12 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from shared.mail_store import StoreThread, contents, create_tables
+from shared.mail_store import VERSION, StoreThread, contents, create_tables, store_version
 from tests.support.broker import until
+from tests.support.pipeline import Worker
 from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import new_vhost
+from tests.support.store import OpenStore
 
 _ROOM = 1_073_741_823  # pages: as many as SQLite takes
 
@@ -103,6 +105,20 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(sqlite_url, tmp_path):
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("role", ["scheduler", "sender"])
+def test_a_worker_that_waits_for_its_store_can_be_stopped(rabbitmq, sqlite_url, tmp_path, role):
+    other = sqlite3.connect(tmp_path / "mail.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    urls = {"PILLARBOX_AMQP_URL": new_vhost(rabbitmq), "PILLARBOX_STORE_URL": f"{sqlite_url}?timeout=0.05"}
+    worker = Worker(role, role, urls, tmp_path)
+    try:
+        worker.wait_for_log("store_unavailable")
+        worker.stop()
+    finally:
+        worker.kill()
+        other.close()
+
+
 def broken_file(folder: Path) -> str:
     (folder / "mail.db").write_bytes(b"this is no database" * 1000)
     return f"sqlite:///{folder}/mail.db"
@@ -116,19 +132,28 @@ def read_only_file(folder: Path) -> str:
     return f"sqlite:///file:{folder}/mail.db?mode=ro&uri=true"
 
 
+def of_another_version(folder: Path) -> str:
+    store = OpenStore(f"sqlite:///{folder}/mail.db")
+    store.run(sa.Connection.execute, sa.update(store_version).values(version=VERSION + 1))
+    store.close()
+    return store.url
+
+
 @pytest.mark.parametrize(
-    ("make", "reason", "cure"),
+    ("role", "make", "reason", "cure"),
     [
-        (broken_file, "file is not a database", "backup"),
-        (read_only_file, "attempt to write a readonly database", "write to the file"),
-        (lambda folder: "mail.db", "Could not parse", "PILLARBOX_STORE_URL"),
+        ("scheduler", broken_file, "file is not a database", "backup"),
+        ("scheduler", read_only_file, "attempt to write a readonly database", "write to the file"),
+        ("scheduler", lambda folder: "mail.db", "Could not parse", "PILLARBOX_STORE_URL"),
+        ("scheduler", of_another_version, f"the store is of version {VERSION + 1}", "Upgrading"),
+        ("sender", of_another_version, f"the store is of version {VERSION + 1}", "Upgrading"),
     ],
-    ids=["broken", "read-only", "no URL"],
+    ids=["broken", "read-only", "no URL", "of another version", "of another version, a sender"],
 )
-def test_a_worker_whose_store_is_of_no_use_says_what_to_do_and_ends(rabbitmq, tmp_path, make, reason, cure):
+def test_a_worker_whose_store_is_of_no_use_says_what_to_do_and_ends(rabbitmq, tmp_path, role, make, reason, cure):
     environment = {"PILLARBOX_AMQP_URL": new_vhost(rabbitmq), "PILLARBOX_STORE_URL": make(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "services.scheduler"],
+        [sys.executable, "-m", f"services.{role}"],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -9,7 +9,17 @@ import sqlalchemy as sa
 from services.scheduler import store
 from services.scheduler.composed import Composed, Draft
 from services.scheduler.store import Admission
-from shared.mail_store import State, claim, create_tables, mails, metadata, open_engine, recipients, transact
+from shared.mail_store import (
+    State,
+    claim,
+    create_tables,
+    mails,
+    metadata,
+    open_engine,
+    recipients,
+    store_version,
+    transact,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,9 +108,10 @@ class OpenStore:
         return int(self.run(lambda c: c.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()))
 
     def empty(self) -> None:
-        """Delete every row."""
+        """Delete every row but the store's version."""
         for table in metadata.sorted_tables:
-            self.run(sa.Connection.execute, sa.delete(table))
+            if table is not store_version:
+                self.run(sa.Connection.execute, sa.delete(table))
 
     def close(self) -> None:
         """Let go of the connections."""

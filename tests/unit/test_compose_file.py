@@ -19,6 +19,7 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 OURS = ("definitions", "setup", "scheduler", "resolver", "sender")
 SIGN_IN = ("setup", "scheduler", "resolver", "sender", "operator")
 WORKERS = ("scheduler", "resolver", "sender")
+USE_THE_STORE = ("scheduler", "sender")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,9 @@ def test_passwords_come_from_files_that_compose_puts_there(compose: dict[str, An
         if variable.endswith("_FILE"):
             assert value.removeprefix("/run/secrets/") in service["secrets"]
     assert "PILLARBOX_AMQP_PASSWORD_FILE" in service["environment"]
-    assert ("PILLARBOX_STORE_PASSWORD_FILE" in service["environment"]) == (name in WORKERS)
+    for variable in ("PILLARBOX_STORE_URL", "PILLARBOX_STORE_PASSWORD_FILE"):
+        assert (variable in service["environment"]) == (name in USE_THE_STORE)
+    assert ("database" in service["secrets"]) == (name in USE_THE_STORE)
 
 
 @pytest.mark.parametrize("name", SIGN_IN)

@@ -294,6 +294,7 @@ def test_nothing_is_news_to_a_recipient_that_is_final(outcome, state, attempt):
         (State.RELEASED, NO, False),
         (State.CLAIMED, LATER, False),
         (State.HELD, LATER, False),
+        (State.HELD, YES, True),  # the store is of a backup from before
     ],
 )
 def test_of_an_earlier_attempt_only_a_delivery_is_news_and_only_before_the_next_claim(state, outcome, expected):

@@ -18,6 +18,12 @@ def test_the_store_is_all_that_must_be_set():
     assert environment.worker.startswith("sender-")
 
 
+def test_a_resolver_is_told_nothing_of_the_store():
+    assert read_environment("resolver", {}).store_url == ""
+    told = {"PILLARBOX_STORE_URL": "postgresql+psycopg://u@db/mail", "PILLARBOX_STORE_PASSWORD_FILE": "/nowhere/secret"}
+    assert read_environment("resolver", told).store_url == ""
+
+
 def test_everything_may_be_set():
     environment = read_environment(
         "sender",
