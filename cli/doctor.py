@@ -17,6 +17,7 @@ from sqlalchemy import exc, select
 
 from cli import doctor_names, doctor_ways
 from cli.client import connected
+from cli.doctor_dmarc import dmarc_rows
 from cli.doctor_rows import Result, Row, failed, ok, skipped, warning
 from cli.failures import CommandFailed, explained, usage
 from cli.home import Home
@@ -93,8 +94,8 @@ async def _examine(home: Home, domain: str, to: str, egress: list[str], time_ser
     public = egress or [a for a in own if not ipaddress.ip_address(a).is_private and known.delivery.mode == "direct"]
     spf = await doctor_names.spf_rows(domain, public, helo, ask)
     dkim = await doctor_names.dkim_rows(domain, known, ask) if settings is not None else [_UNKNOWN_KEYS]
-    aligned = doctor_names.alignment_row(domain, spf, doctor_names.keys_of(domain, known)[0], dkim)
-    return [*rows, *spf, *dkim, await doctor_names.dmarc_row(domain, ask), aligned]
+    signer, _ = doctor_names.keys_of(domain, known)
+    return [*rows, *spf, *dkim, *await dmarc_rows(domain, spf, signer, dkim, ask)]
 
 
 async def _broker_rows(home: Home) -> tuple[list[Row], Settings | None]:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from cli.doctor import clock_row
-from cli.doctor_names import alignment_row, dkim_judged, dmarc_judged, helo_row, keys_of, reverse_row, spf_row
-from cli.doctor_rows import Result, failed, ok, skipped
+from cli.doctor_names import dkim_judged, helo_row, keys_of, reverse_row, spf_row
+from cli.doctor_rows import Result
 from cli.doctor_ways import Seen, auth_row, certificate_row, greeting_judged, tls_rows
 from cli.spf import SpfResult
 from services.sender.channel import Channel
@@ -72,38 +72,6 @@ def test_the_helo_name(identity, finding, expected, says):
 def test_spf(result, expected, advice):
     row = spf_row("a.example", "192.0.2.1", SpfResult(result, "because"))
     assert (row.result, advice in row.advice) == (expected, True)
-
-
-@pytest.mark.parametrize(
-    ("name", "records", "expected"),
-    [
-        ("a.example", [], Result.FAILED),
-        ("a.example", ["v=DMARC1; p=none"], Result.OK),
-        ("a.example", ["v=DMARC1;p=reject; rua=mailto:x@a.example"], Result.OK),
-        ("a.example", ["v=DMARC1; p=sometimes"], Result.FAILED),
-        ("a.example", ["v=DMARC1; p=none", "v=DMARC1; p=none"], Result.FAILED),
-        ("example", ["v=DMARC1; p=none; sp=reject"], Result.OK),
-    ],
-)
-def test_dmarc(name, records, expected):
-    assert dmarc_judged("a.example", name, records).result == expected
-
-
-GOOD, BAD, OPEN = ok("x", ""), failed("x", "", ""), skipped("x", "")
-
-
-@pytest.mark.parametrize(
-    ("spf", "signer", "dkim", "expected"),
-    [
-        ([GOOD], None, [BAD], Result.OK),
-        ([BAD], "a.example", [GOOD], Result.OK),
-        ([BAD], "a.example", [GOOD, BAD], Result.FAILED),
-        ([OPEN], None, [], Result.SKIPPED),
-        ([GOOD, BAD], None, [], Result.FAILED),  # from one of the addresses it does not pass
-    ],
-)
-def test_alignment(spf, signer, dkim, expected):
-    assert alignment_row("a.example", spf, signer, dkim).result == expected
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
