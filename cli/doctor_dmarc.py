@@ -27,7 +27,8 @@ async def dmarc_rows(
         found = await walk(domain, ask)
         by = Signer(signer, (await walk(signer, ask)).organisational) if signer is not None else None
     except Temporary as error:
-        return [failed(f"DMARC of {domain}", str(error), NAME_SERVERS)]
+        unknown = skipped(f"DMARC alignment of {domain}", "the record is not known")
+        return [failed(f"DMARC of {domain}", str(error), NAME_SERVERS), unknown]
     return [dmarc_row(found), alignment_row(found, spf, by, dkim)]
 
 

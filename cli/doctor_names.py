@@ -4,11 +4,13 @@ import asyncio
 import ipaddress
 import os
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 from cli.dmarc import tags_of
 from cli.doctor_rows import NAME_SERVERS, Row, failed, ok, skipped, warning
 from cli.spf import SpfResult, check_spf
+from services.sender.helo import HeloNames
 from services.sender.signing import configured
 from shared.dkim_key import SigningKey, UnfitKey, parse_key, record_name, zone_line
 from shared.dns_questions import Ask, Temporary
@@ -79,13 +81,14 @@ async def helo_row(address: str, finding: Finding, settings: Settings, ask: Ask)
     return warning(check, f"{identity.helo_name}, as set, does not lead to {address}", advice)
 
 
-async def spf_rows(domain: str, addresses: Sequence[str], helo: str, ask: Ask) -> list[Row]:
+async def spf_rows(domain: str, addresses: Sequence[str], names: HeloNames, ask: Ask) -> list[Row]:
     """Whether the domain's SPF record lets each address send."""
     if not addresses:
         why = "which addresses go out is not known: behind a relay they are the relay's"
         return [skipped("SPF", why, "name them: --egress ADDRESS")]
     sender = f"postmaster@{domain}"
-    results = await asyncio.gather(*(check_spf(address, sender, helo, ask) for address in addresses))
+    helo = [await names.argument(address) for address in addresses]
+    results = await asyncio.gather(*(check_spf(*of, ask) for of in zip(addresses, repeat(sender), helo, strict=False)))
     return [spf_row(domain, address, result) for address, result in zip(addresses, results, strict=True)]
 
 

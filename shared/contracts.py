@@ -297,17 +297,24 @@ class ListSuppressions(
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
 
 
-class SuppressedAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An address that somebody wants no mail to go to."""
+class SuppressedAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An address that no mail is to go to; all but the address is as `suppression_list` has it of another list."""
 
     address: str
-    reason: Annotated[str, Meta(max_length=500)] = ""
+    reason: Annotated[str, Meta(max_length=32 * 1024)] = ""  # somebody's, or the server's whole reply
+    author: Annotated[str, Meta(max_length=200)] | None = None  # None: that of the command; "": a server's reply
+    since: Annotated[datetime, Meta(tz=True)] | None = None  # None: now
+    until: Annotated[datetime, Meta(tz=True)] | None = None  # None: until somebody removes it
+    bounce_class: BounceClass | None = None
+    code: Annotated[int, Meta(ge=0, le=599)] = 0
+    enhanced: Annotated[str, Meta(max_length=12)] = ""
+    mail: Annotated[str, Meta(max_length=MAX_MAIL_ID)] = ""  # the mail that was refused
 
 
 class AddSuppressions(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="suppression_add"
 ):
-    """Put addresses on the suppression list, until somebody removes them."""
+    """Put addresses on the suppression list, in the place of what it has of them."""
 
     entries: Annotated[list[SuppressedAddress], Meta(min_length=1, max_length=1000)]
     author: Annotated[str, Meta(max_length=200)] = ""
