@@ -242,11 +242,40 @@ class Close(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     """Let mails that are in doubt count as delivered: they are not sent again."""
 
 
-class Replace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="replace"):
-    """Put another mail in the place of one that no sender has claimed; the id stays, the hold starts anew."""
+class FinishedMail(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A finished message (RFC 5322) within a command, with what its AMQP headers would say."""
+
+    content: bytes  # base64
+    mail_from: str | None = None  # "" is the null reverse-path; absent, the message's own Sender or From
+    rcpt_to: list[str] | None = None  # absent, the message's own To, Cc and Bcc
+    unsubscribe_url: str | None = None
+    hold: Duration | None = None
+    send_at: datetime | None = None
+    give_up_after: Duration | None = None
+    batch: BatchLabel = ""
+    priority: Priority = "normal"
+    notify: Notify | None = None
+    ret: Ret | None = None
+    ignore_suppression: bool = False
+
+
+class Replace(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="command",
+    tag="replace",
+):
+    """Put another mail in the place of one that no sender has claimed; the id stays, the hold starts anew.
+
+    In one of two forms: `submission` or `message`.
+    """
 
     id: MailId
-    submission: Submission
+    submission: Submission | None = None
+    message: FinishedMail | None = None
 
 
 class Show(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="show"):

@@ -8,10 +8,10 @@ import msgspec
 import structlog
 
 from services.scheduler import doubt, inquiry, recall, sites, suppression
-from services.scheduler.admission import check_batch, check_id, compose_within, draft, wishes_of
+from services.scheduler.admission import check_batch, check_id, compose_within, draft, finish_within, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
-from services.scheduler.commands import in_submission, parse_command
+from services.scheduler.commands import parse_command, within
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.release import Releaser
@@ -55,6 +55,7 @@ from shared.contracts import (
 )
 from shared.mail_store import StoreThread
 from shared.refusals import Invalid
+from shared.settings import Settings
 from shared.settings_feed import SettingsFeed
 from shared.store_trouble import StoreFailed
 from shared.topology import QUEUES
@@ -243,13 +244,8 @@ class ControlDesk:
             after = done.following
 
     async def _replace(self, command: Replace, now: datetime, user: str) -> Answer:
-        settings = self._feed.settings
         mail = check_id(command.id, "id")
-        try:
-            composed = compose_within(command.submission, mail, settings, now)
-            new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, user)
-        except Invalid as refused:
-            raise in_submission(refused) from refused
+        new = _replacement(command, mail, self._feed.settings, self._feed.revision, now, user)
         done = await self._thread.run(recall.replace, mail, new)
         if done.result is ReplaceResult.REPLACED:
             await self._after_replace(new, done)
@@ -283,6 +279,20 @@ class ControlDesk:
             found = await self._thread.run(inquiry.settings_versions, command.revision, 1)
             current = found[0] if found else None
         return SettingsAnswer(current=current, history=history, next_revision=self._keeper.next_revision)
+
+
+def _replacement(command: Replace, mail: str, settings: Settings, revision: int, now: datetime, user: str) -> Draft:
+    """The new mail, of either form. Raises Invalid."""
+    form = "message" if command.submission is None else "submission"
+    try:
+        if command.submission is not None:
+            composed, wishes = compose_within(command.submission, mail, settings, now), wishes_of(command.submission)
+        else:
+            assert command.message is not None
+            composed, wishes = finish_within(command.message, mail, settings, now), wishes_of(command.message)
+        return draft(mail, composed, wishes, settings, revision, now, user)
+    except Invalid as refused:
+        raise within(form, refused) from refused
 
 
 def _chosen_by(selector: Selecting) -> Selecting:
