@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from cli.doctor_rows import Result, Row, failed, ok, skipped, warning
-from cli.smtp_look import FAILURES, PATIENCE_S, Seen, look
+from cli.doctor_smtp import FAILURES, PATIENCE_S, Seen, look
 from services.resolver.mx import MxResolver
 from services.resolver.plan import MxHosts
 from services.resolver.relay import relay_route

@@ -97,7 +97,7 @@ class ResolverWorker:
             self._full[int(refusal.message.key)].seen(refusal.reason, next="its_mail_waits_in_the_store")
         for key in {message.key for message in messages} - {refusal.message.key for refusal in refused}:
             self._full[int(key)].over()
-        metrics.ROUTED.inc(len(messages))
+        metrics.ROUTED.inc(sum(len(request.envelope.recipients) for request in sends.values()))
         metrics.UNROUTABLE.inc(len(failures))
         if failures:
             await self._report(failures, revision)

@@ -92,7 +92,7 @@ WHOLE = {
     "address": "ann@y.example",
     "reason": "no such user\nsee https://y.example, please",
     "author": "",
-    "since": "2026-01-02T03:04:05.678Z",
+    "since": "2026-01-02T03:04:05.678000Z",
     "until": "2126-01-02T03:04:05Z",
     "bounce_class": "bad_mailbox",
     "code": 550,

@@ -9,6 +9,7 @@ import pytest
 from cli.doctor import clock_row
 from cli.doctor_names import dkim_judged, helo_row, keys_of, reverse_row, spf_row
 from cli.doctor_rows import Result
+from cli.doctor_smtp import Seen
 from cli.doctor_ways import (
     auth_row,
     certificate_row,
@@ -19,7 +20,6 @@ from cli.doctor_ways import (
     signed_in_row,
     tls_rows,
 )
-from cli.smtp_look import Seen
 from cli.spf import SpfResult
 from services.sender.auth import SignIn
 from services.sender.channel import Channel
