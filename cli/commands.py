@@ -15,7 +15,11 @@ _EXITS = """[bold]Exit codes[/bold], of every command
 
   3  the broker can not be reached, or does not let us in
 
-  4  no answer from the scheduler in time"""
+  4  no answer from the scheduler in time
+
+  5  not taken, as a queue is full: later it may be
+
+  130  ended by Ctrl-C"""
 
 _RUNNING, _MAILS, _OPERATING = "Run it", "Mails", "Operate it"
 
@@ -57,9 +61,9 @@ def _running(app: typer.Typer) -> None:
         epilog=ending("pillarbox up", "pillarbox up --home /tmp/try --senders 4 --set sending.hold=5m"),
     )(up.up)
     app.command("scale", rich_help_panel=_RUNNING, epilog=ending("pillarbox scale 4"))(up.scale)
-    app.command("demo", rich_help_panel=_RUNNING, epilog=ending("pillarbox demo", "pillarbox demo --mails 5000"))(
-        demo.demo
-    )
+    app.command(
+        "demo", rich_help_panel=_RUNNING, epilog=ending("pillarbox demo", "pillarbox demo --mails 5000 --json")
+    )(demo.demo)
     app.command(
         "setup",
         rich_help_panel=_RUNNING,

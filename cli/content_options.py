@@ -7,7 +7,7 @@ import typer
 
 from cli.options import duration
 
-_CONTENT, _HANDLING = "The mail", "What happens with it"
+_CONTENT, _HANDLING, _FINISHED = "The mail", "What happens with it", "Finished messages"
 
 FromOption = Annotated[
     str | None,
@@ -129,5 +129,23 @@ IgnoreSuppressionOption = Annotated[
         "--ignore-suppression",
         help="Recipients on the suppression list get it all the same.",
         rich_help_panel=_HANDLING,
+    ),
+]
+MailFromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mail-from",
+        metavar="ADDRESS",
+        help="Envelope sender of finished messages; empty: none. Default: their Sender or From.",
+        rich_help_panel=_FINISHED,
+    ),
+]
+RcptToOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rcpt-to",
+        metavar="ADDRESS",
+        help="Envelope recipient of finished messages; may be repeated. Default: their To, Cc and Bcc.",
+        rich_help_panel=_FINISHED,
     ),
 ]

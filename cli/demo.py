@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.client import Client, not_taken, with_client
@@ -26,8 +27,8 @@ from cli.demo_story import (
 from cli.failures import CommandFailed, usage
 from cli.first_settings import relays_to
 from cli.home import Home, RunFile
-from cli.options import DEFAULT_HOME, HomeOption, duration
-from cli.output import counted, plain, say, screen, show_time, table
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption, duration
+from cli.output import counted, margin, plain, print_json, remark, say, screen, show_time, table
 from cli.settings_publish import current_settings, in_force
 from cli.story import retracted_lines
 from shared.broker import Consumer, Message
@@ -57,22 +58,47 @@ def demo(
         timedelta, typer.Option("--hold", parser=duration, metavar="TIME", help="How long they wait.")
     ] = timedelta(seconds=10),
     home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
 ) -> None:
     """Publish mails, take one back, replace one, come too late for one, and check what arrives.
 
     Uses the `pillarbox up` that runs in the home, else a private one that ends with the demo. Exit 1 when anything is
-    not as it must be.
+    not as it must be. With --json the checks are JSON, and the steps go to standard error.
     """
     if hold < timedelta(seconds=3):
         raise usage("--hold: takes at least 3s, or nothing could be taken back in time")
     with pipeline(Home(home)) as (place, run):
-        checks = with_client(place, lambda client: _Demo(client, run, cast_of(mails), hold).play())
-        screen().print(
-            table(["", "what must be", "what is"], [_row(check) for check in checks], wide=["what must be", "what is"])
-        )
-        if not all(check.right for check in checks):
+        told = Told(remark, margin()) if as_json else Told(say, screen())
+        checks = with_client(place, lambda client: _Demo(client, run, cast_of(mails), hold, told).play())
+        right = all(check.right for check in checks)
+        if as_json:
+            print_json({"ok": right, "checks": checks})
+        else:
+            columns = ["", "what must be", "what is"]
+            screen().print(table(columns, [_row(check) for check in checks], wide=columns[1:]))
+        if not right:
             raise CommandFailed("the demo did not go as it must")
-    say("[bold green]Everything is as it must be.[/bold green]")
+    told.say("[bold green]Everything is as it must be.[/bold green]")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """Where the steps are told."""
+
+    say: Callable[[str], None]  # takes rich's markup
+    console: Console
+
+    def step(self, words: str) -> None:
+        """What happens now."""
+        self.say(f"\n[bold]{plain(words)}[/bold]")
+
+    def detail(self, words: str) -> None:
+        """What has come of it."""
+        self.say(f"  {plain(words)}")
+
+    def progress(self) -> Progress:
+        """A bar, on a terminal."""
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
+        return Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
 
 
 def _row(check: Check) -> list[str]:
@@ -82,7 +108,8 @@ def _row(check: Check) -> list[str]:
 class _Demo:
     """One run of the demo."""
 
-    def __init__(self, client: Client, run: RunFile, cast: Cast, hold: timedelta) -> None:
+    def __init__(self, client: Client, run: RunFile, cast: Cast, hold: timedelta, told: Told) -> None:
+        self._told = told
         self._client = client
         self._inbox = run.inbox
         self._cast = cast
@@ -127,27 +154,27 @@ class _Demo:
     async def _publish(self) -> float:
         """Publish those with the hold; the time by which all were held."""
         cast = self._cast
-        _step(f"Publishing {len(cast.held)} mails, each with a hold of {format_duration(self._hold)}")
+        self._told.step(f"Publishing {len(cast.held)} mails, each with a hold of {format_duration(self._hold)}")
         began = time.monotonic()
         await self._send(held_messages(cast, self._hold))
-        _tell(f"the broker has all of them safe after {time.monotonic() - began:.2f} s")
+        self._told.detail(f"the broker has all of them safe after {time.monotonic() - began:.2f} s")
         await self._until(lambda: set(cast.held) <= self._mails_of(Held), self._hold)
         held = time.monotonic()
-        _tell(f"{counted(len(self._mails_of(Held)), 'mail')} held after {held - began:.2f} s")
+        self._told.detail(f"{counted(len(self._mails_of(Held)), 'mail')} held after {held - began:.2f} s")
         return held
 
     async def _take_back(self) -> RetractedMail:
-        _step(f"Taking one of them back: pillarbox retract {self._cast.retracted}")
+        self._told.step(f"Taking one of them back: pillarbox retract {self._cast.retracted}")
         return await self._retract(self._cast.retracted)
 
     async def _replace(self) -> None:
-        _step(f"Replacing one: pillarbox replace {self._cast.replaced}")
+        self._told.step(f"Replacing one: pillarbox replace {self._cast.replaced}")
         command = Replace(id=self._cast.replaced, submission=correction(self._cast, self._hold))
         answer = await self._client.ask(command, ReplaceAnswer)
-        _tell(f"{answer.result.replace('_', ' ')}: {answer.detail}")
+        self._told.detail(f"{answer.result.replace('_', ' ')}: {answer.detail}")
 
     async def _come_too_late(self) -> RetractedMail:
-        _step("Publishing one without a hold, and taking it back once it has arrived")
+        self._told.step("Publishing one without a hold, and taking it back once it has arrived")
         await self._send([urgent_message(self._cast)])
         await self._until(lambda: self._cast.urgent in self._mails_of(DeliveredEvent), timedelta())
         return await self._retract(self._cast.urgent)
@@ -155,15 +182,17 @@ class _Demo:
     async def _retract(self, mail: str) -> RetractedMail:
         answer = await self._client.ask(Retract(id=mail), RetractAnswer)
         for line in retracted_lines(answer.mails[0]):
-            _tell(line)
+            self._told.detail(line)
         return answer.mails[0]
 
     async def _wait_for_the_rest(self, held_since: float) -> None:
         expected = self._cast.expected
         end = held_since + self._hold.total_seconds()
         left = timedelta(seconds=max(0.0, end - time.monotonic()))
-        _step(f"Waiting until the hold is over, at about {show_time(datetime.now(UTC) + left)}, and for the mails")
-        with _progress() as progress:
+        self._told.step(
+            f"Waiting until the hold is over, at about {show_time(datetime.now(UTC) + left)}, and for the mails"
+        )
+        with self._told.progress() as progress:
             bar = progress.add_task("delivered", total=len(expected))
             await self._until(
                 lambda: expected <= self._mails_of(DeliveredEvent),
@@ -171,7 +200,9 @@ class _Demo:
                 lambda: progress.update(bar, completed=len(expected & self._mails_of(DeliveredEvent))),
             )
         late = time.monotonic() - end
-        _tell(f"{len(expected & self._mails_of(DeliveredEvent))} of {len(expected)} delivered, {late:.1f} s after that")
+        self._told.detail(
+            f"{len(expected & self._mails_of(DeliveredEvent))} of {len(expected)} delivered, {late:.1f} s after that"
+        )
 
     async def _send(self, messages: list[Message]) -> None:
         if refused := await self._client.publish(messages, _CONFIRM_TIME):
@@ -197,21 +228,7 @@ class _Demo:
                     await self._news.wait()
                     on_news()
         except TimeoutError:
-            _tell(f"not within {wait.total_seconds() + _SLOW_S:g} s; going on without")
+            self._told.detail(f"not within {wait.total_seconds() + _SLOW_S:g} s; going on without")
 
     def _mails_of(self, kind: type[MailEvent]) -> set[str]:
         return {event.mail for event in self._events if isinstance(event, kind)}
-
-
-def _step(words: str) -> None:
-    say(f"\n[bold]{plain(words)}[/bold]")
-
-
-def _tell(words: str) -> None:
-    say(f"  {plain(words)}")
-
-
-def _progress() -> Progress:
-    console = screen()
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)

@@ -8,24 +8,28 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-from sqlalchemy import exc
+from sqlalchemy import exc, make_url
 
 from cli import doctor_names, doctor_ways
 from cli.client import connected
+from cli.doctor_dmarc import dmarc_rows
 from cli.doctor_rows import Result, Row, failed, ok, skipped, warning
 from cli.failures import CommandFailed, explained, usage
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, plain, print_json, remark, screen, table
 from cli.settings_publish import current_settings, in_force
+from services.sender.helo import HeloNames
 from shared.addresses import check_spec, domain_of
 from shared.contracts import Stats, StatsAnswer
-from shared.dns_questions import dns_ask
+from shared.dns_questions import Ask, dns_ask
 from shared.environment import without_password
 from shared.mail_store import check_version, open_engine
 from shared.reverse_dns import egress_addresses
@@ -40,6 +44,16 @@ _UNKNOWN_KEYS = skipped("DKIM", "the settings are not known")
 _COLOURS = {Result.OK: "green", Result.WARNING: "yellow", Result.FAILED: "red", Result.SKIPPED: "dim"}
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What is to be looked at, as the command line says."""
+
+    domain: str
+    to: str
+    egress: list[str]
+    sign_in: bool
+    time_server: str
+
+
 def doctor(
     domain: Annotated[
         str, typer.Argument(metavar="[DOMAIN]", help="A domain that mail is From: its SPF, DKIM, DMARC, and its MX.")
@@ -49,6 +63,9 @@ def doctor(
         list[str] | None,
         typer.Option("--egress", metavar="ADDRESS", help="The address that the world sees (NAT, relay); repeatable."),
     ] = None,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Really sign in at the relays; a wrong password counts there, too.")
+    ] = False,
     time_server: Annotated[
         str, typer.Option("--time-server", metavar="HOST[:PORT]", help="An NTP server to compare the clock with.")
     ] = "",
@@ -60,9 +77,8 @@ def doctor(
     No mail is sent and no secret is shown. Run it where the senders run: it sees what this machine sees. Exit 1 when a
     check fails.
     """
-    rows = asyncio.run(
-        _examine(Home(home), _domain(domain), to, [_address(text) for text in egress or []], time_server)
-    )
+    wanted = Wanted(_domain(domain), to, [_address(text) for text in egress or []], sign_in, time_server)
+    rows = asyncio.run(_examine(Home(home), wanted))
     if as_json:
         print_json({"ok": all(row.result is not Result.FAILED for row in rows), "checks": rows})
     else:
@@ -70,32 +86,38 @@ def doctor(
     raise typer.Exit(code=int(any(row.result is Result.FAILED for row in rows)))
 
 
-async def _examine(home: Home, domain: str, to: str, egress: list[str], time_server: str) -> list[Row]:
+async def _examine(home: Home, wanted: Wanted) -> list[Row]:
     rows, settings = await _broker_rows(home)
     rows.append(await asyncio.to_thread(_store_row, home))
-    if time_server:
-        rows.append(await asyncio.to_thread(_time_row, time_server))
+    if wanted.time_server:
+        rows.append(await asyncio.to_thread(_time_row, wanted.time_server))
     known = settings or Settings()
     ask = dns_ask(known.dns.servers)
     rows.append(await doctor_names.dns_row(known, ask))
-    own = egress or egress_addresses()
-    rows += await doctor_names.egress_rows(known, own, bool(egress), ask)
-    helo = known.identity.helo_name if known.identity.helo_name != "auto" else socket.gethostname()
+    own = wanted.egress or egress_addresses()
+    rows += await doctor_names.egress_rows(known, own, bool(wanted.egress), ask)
+    names = HeloNames(known.identity.helo_name, fallback=known.identity.helo_fallback, ask=ask)
     if settings is None:
         rows.append(skipped("relay", "the settings are not known"))
     else:
-        rows += await doctor_ways.relay_rows(settings, helo)
-    rows += await doctor_ways.port_25_rows(known, domain, to)
+        rows += await doctor_ways.relay_rows(settings, names, wanted.sign_in)
+    rows += await doctor_ways.port_25_rows(known, names, wanted.domain, wanted.to)
+    return [*rows, *await _domain_rows(wanted, settings, own, names, ask)]
+
+
+async def _domain_rows(
+    wanted: Wanted, settings: Settings | None, own: Sequence[str], names: HeloNames, ask: Ask
+) -> list[Row]:
+    """SPF, DKIM and DMARC of the domain; `own`: the addresses that go out."""
+    domain, known = wanted.domain, settings or Settings()
     if not domain:
-        return [
-            *rows,
-            skipped("SPF, DKIM, DMARC", "no domain is named", "name the domain of From: pillarbox doctor DOMAIN"),
-        ]
-    public = egress or [a for a in own if not ipaddress.ip_address(a).is_private and known.delivery.mode == "direct"]
-    spf = await doctor_names.spf_rows(domain, public, helo, ask)
+        return [skipped("SPF, DKIM, DMARC", "no domain is named", "name the domain of From: pillarbox doctor DOMAIN")]
+    direct = known.delivery.mode == "direct"
+    public = wanted.egress or [address for address in own if direct and not ipaddress.ip_address(address).is_private]
+    spf = await doctor_names.spf_rows(domain, public, names, ask)
     dkim = await doctor_names.dkim_rows(domain, known, ask) if settings is not None else [_UNKNOWN_KEYS]
-    aligned = doctor_names.alignment_row(domain, spf, doctor_names.keys_of(domain, known)[0], dkim)
-    return [*rows, *spf, *dkim, await doctor_names.dmarc_row(domain, ask), aligned]
+    signer, _ = doctor_names.keys_of(domain, known)
+    return [*spf, *dkim, *await dmarc_rows(domain, spf, signer, dkim, ask)]
 
 
 async def _broker_rows(home: Home) -> tuple[list[Row], Settings | None]:
@@ -128,7 +150,10 @@ def _store_row(home: Home) -> Row:
     url = run.store_url if run else os.environ.get("PILLARBOX_STORE_URL", "")
     if not url:
         return skipped("store", "PILLARBOX_STORE_URL is not set here", "set it as the scheduler has it")
+    advice = "see that PILLARBOX_STORE_URL is right, that the database runs, and that a scheduler made its tables"
     try:
+        if missing := _missing_file(url):
+            return failed("store", f"{without_password(url)}: there is no file {missing}", advice)
         engine = open_engine(url)
         try:
             with engine.connect() as connection:
@@ -139,9 +164,17 @@ def _store_row(home: Home) -> Row:
         return failed("store", f"{without_password(url)}: {error}", error.cure)
     except (exc.SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        advice = "see that PILLARBOX_STORE_URL is right, that the database runs, and that a scheduler made its tables"
         return failed("store", f"{without_password(url)}: {reason}", advice)
     return ok("store", without_password(url))
+
+
+def _missing_file(url: str) -> str:
+    """The file of a SQLite store that is not there: to open it would make an empty one. Raises ArgumentError."""
+    parsed = make_url(url)
+    path = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or path.startswith(("file:", ":memory:")):
+        return ""
+    return "" if Path(path).exists() else path
 
 
 def clock_row(whose: str, ahead_s: float) -> Row:

@@ -1,22 +1,22 @@
-"""Names and addresses: DNS, egress addresses and their reverse DNS, the HELO name, SPF, DMARC, the DKIM keys."""
+"""Names and addresses: DNS, egress addresses and their reverse DNS, the HELO name, SPF, the DKIM keys."""
 
 import asyncio
 import ipaddress
 import os
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
-from cli.doctor_rows import Row, failed, ok, skipped, warning
+from cli.dmarc import tags_of
+from cli.doctor_rows import NAME_SERVERS, Row, failed, ok, skipped, warning
 from cli.spf import SpfResult, check_spf
+from services.sender.helo import HeloNames
 from services.sender.signing import configured
 from shared.dkim_key import SigningKey, UnfitKey, parse_key, record_name, zone_line
 from shared.dns_questions import Ask, Temporary
 from shared.host_names import address_literal
 from shared.reverse_dns import Confirmed, Finding, Unconfirmed, Unknown, confirm, leads_to
 from shared.settings import DkimKey, KeyReference, Settings
-
-_NAME_SERVERS = "name another name server in dns.servers, or look after the one there is"
 
 
 async def dns_row(settings: Settings, ask: Ask) -> Row:
@@ -26,8 +26,8 @@ async def dns_row(settings: Settings, ask: Ask) -> Row:
         await ask(".", "NS")
     except Temporary as error:
         if "REFUSED" in str(error):  # it is there, and serves its own zones alone
-            return warning("DNS", f"{asked}: answer, but not for the whole of DNS", _NAME_SERVERS)
-        return failed("DNS", f"{asked}: {error}", _NAME_SERVERS)
+            return warning("DNS", f"{asked}: answer, but not for the whole of DNS", NAME_SERVERS)
+        return failed("DNS", f"{asked}: {error}", NAME_SERVERS)
     return ok("DNS", f"{asked}: answer")
 
 
@@ -51,7 +51,7 @@ def reverse_row(address: str, finding: Finding, settings: Settings, named: bool)
         case Confirmed(name):
             return ok(check, f"{name}, and it leads back")
         case Unknown(why):
-            return failed(check, f"not to be found out now: {why}", _NAME_SERVERS)
+            return failed(check, f"not to be found out now: {why}", NAME_SERVERS)
         case Unconfirmed(_, why) if not named and ipaddress.ip_address(address).is_private:
             words = "the address is a private one: the world sees another (NAT)"
             return skipped(check, f"{words}; {why}", "name the address that the world sees: --egress ADDRESS")
@@ -74,20 +74,21 @@ async def helo_row(address: str, finding: Finding, settings: Settings, ask: Ask)
     try:
         leads = await leads_to(identity.helo_name, address, ask)
     except Temporary as error:
-        return failed(check, f"{identity.helo_name}: {error}", _NAME_SERVERS)
+        return failed(check, f"{identity.helo_name}: {error}", NAME_SERVERS)
     if leads:
         return ok(check, f"{identity.helo_name}, as set, and it leads here")
     advice = f"give {identity.helo_name} an A or AAAA record with the address that the world sees"
     return warning(check, f"{identity.helo_name}, as set, does not lead to {address}", advice)
 
 
-async def spf_rows(domain: str, addresses: Sequence[str], helo: str, ask: Ask) -> list[Row]:
+async def spf_rows(domain: str, addresses: Sequence[str], names: HeloNames, ask: Ask) -> list[Row]:
     """Whether the domain's SPF record lets each address send."""
     if not addresses:
         why = "which addresses go out is not known: behind a relay they are the relay's"
         return [skipped("SPF", why, "name them: --egress ADDRESS")]
     sender = f"postmaster@{domain}"
-    results = await asyncio.gather(*(check_spf(address, sender, helo, ask) for address in addresses))
+    helo = [await names.argument(address) for address in addresses]
+    results = await asyncio.gather(*(check_spf(*of, ask) for of in zip(addresses, repeat(sender), helo, strict=False)))
     return [spf_row(domain, address, result) for address, result in zip(addresses, results, strict=True)]
 
 
@@ -101,57 +102,11 @@ def spf_row(domain: str, address: str, found: SpfResult) -> Row:
         case "none":
             return failed(check, words, f'publish: {domain}. IN TXT "v=spf1 {mechanism} -all"')
         case "temperror":
-            return failed(check, words, _NAME_SERVERS)
+            return failed(check, words, NAME_SERVERS)
         case "permerror":
             return failed(check, words, f"mend the record of {domain}; receivers ignore it")
         case _:
             return failed(check, words, f"add {mechanism} to the record of {domain}")
-
-
-async def dmarc_row(domain: str, ask: Ask) -> Row:
-    """The DMARC record of the domain, or the nearest one above it (RFC 7489 section 6.6.3)."""
-    name = domain
-    found: list[str] = []
-    try:
-        while "." in name and not found:
-            found = [text for text in await ask(f"_dmarc.{name}", "TXT") if text.startswith("v=DMARC1")]
-            name = name if found else name.partition(".")[2]
-    except Temporary as error:
-        return failed(f"DMARC of {domain}", str(error), _NAME_SERVERS)
-    return dmarc_judged(domain, name, found)
-
-
-def dmarc_judged(domain: str, name: str, found: Sequence[str]) -> Row:
-    """The judgement on the records found at `name`."""
-    check = f"DMARC of {domain}"
-    if not found:
-        record = f'_dmarc.{domain}. IN TXT "v=DMARC1; p=none; rua=mailto:postmaster@{domain}"'
-        return failed(check, "no record; large receivers ask for one", f"publish: {record}")
-    tags = _tags(found[0])
-    policy = (tags.get("sp") if name != domain else None) or tags.get("p", "")
-    if len(found) > 1 or policy not in ("none", "quarantine", "reject"):
-        return failed(
-            check, f"{'; '.join(found)} at _dmarc.{name}", "publish one record, with p=none, quarantine or reject"
-        )
-    return ok(check, f"p={policy}, at _dmarc.{name}")
-
-
-def alignment_row(domain: str, spf: Collection[Row], dkim_domain: str | None, dkim: Collection[Row]) -> Row:
-    """Whether what is authenticated is the domain in From: SPF with a reverse-path there, or DKIM (RFC 7489 3.1)."""
-    check = f"DMARC alignment of {domain}"
-    by = []
-    if spf and all(row.result == "ok" for row in spf):
-        by.append("SPF, for mail whose reverse-path is in the domain")
-    if dkim_domain and dkim and all(row.result == "ok" for row in dkim):
-        strict = "" if dkim_domain == domain else ", unless the record has adkim=s"
-        by.append(f"DKIM, with d={dkim_domain}{strict}")
-    if by:
-        return ok(check, " and ".join(by))
-    if not spf or all(row.result == "skipped" for row in spf):
-        return skipped(check, "SPF could not be checked, and no DKIM key is in order")
-    return failed(
-        check, "neither SPF nor DKIM vouches for the domain", "mend the rows above: one of the two has to pass"
-    )
 
 
 def keys_of(domain: str, settings: Settings) -> tuple[str | None, tuple[DkimKey, ...]]:
@@ -179,7 +134,7 @@ async def _dkim_row(domain: str, key: DkimKey, ask: Ask) -> Row:
     try:
         return dkim_judged(domain, key.selector, private, await ask(name, "TXT"))
     except Temporary as error:
-        return failed(f"DKIM {name}", str(error), _NAME_SERVERS)
+        return failed(f"DKIM {name}", str(error), NAME_SERVERS)
 
 
 def dkim_judged(domain: str, selector: str, private: SigningKey, found: Sequence[str]) -> Row:
@@ -190,7 +145,7 @@ def dkim_judged(domain: str, selector: str, private: SigningKey, found: Sequence
         return failed(check, "no record in DNS", publish)
     if len(found) > 1:
         return failed(check, f"{len(found)} records in DNS; takes one", publish)
-    theirs, ours = _tags(found[0]), _tags(private.record())
+    theirs, ours = tags_of(found[0]), tags_of(private.record())
     if not theirs.get("p"):
         return failed(check, "the key is revoked, or the record has none", publish)
     if (theirs.get("k", "rsa"), theirs["p"]) != (ours["k"], ours["p"]):
@@ -205,9 +160,3 @@ def _read(reference: KeyReference) -> SigningKey:
     if reference.env is not None:
         return parse_key(os.environ[reference.env].encode("utf-8", "surrogateescape"))
     return parse_key(Path(reference.file or "").read_bytes())
-
-
-def _tags(record: str) -> dict[str, str]:
-    """`v=DMARC1; p=none` as a dictionary; white space within values is no part of them (RFC 6376 section 3.2)."""
-    pairs = (part.partition("=") for part in record.split(";") if "=" in part)
-    return {name.strip(): re.sub(r"\s", "", value) for name, _, value in pairs}

@@ -4,6 +4,8 @@ import enum
 
 import msgspec
 
+NAME_SERVERS = "name another name server in dns.servers, or look after the one there is"
+
 
 class Result(enum.StrEnum):
     """How a check ended."""

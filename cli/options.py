@@ -37,7 +37,10 @@ TimeoutOption = Annotated[
 
 DEFAULT_HOME = Path(".pillarbox")
 
-_CODES = "0 done; 1 the answer is no; 2 wrong usage; 3 broker unreachable; 4 no answer from the scheduler in time"
+_CODES = (
+    "0 done; 1 the answer is no; 2 wrong usage; 3 broker unreachable; 4 no answer from the scheduler in time; "
+    "5 a queue is full; 130 Ctrl-C"
+)
 
 
 def ending(*examples: str, codes: str = _CODES) -> str:

@@ -6,20 +6,28 @@ import typer
 
 from cli import content_options as option
 from cli.client import ANSWER_TIME, with_client
-from cli.eml import from_eml
 from cli.failures import usage
 from cli.home import Home
 from cli.mbox import read_source
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import plain, print_json, say
-from cli.submission import ContentFlags, HandlingFlags, check_id, read_file, to_handling, to_submission
-from shared.contracts import Replace, ReplaceAnswer, ReplaceResult, Submission
+from cli.submission import (
+    ContentFlags,
+    HandlingFlags,
+    as_duration,
+    check_envelope,
+    check_id,
+    read_file,
+    to_handling,
+    to_submission,
+)
+from shared.contracts import FinishedMail, Replace, ReplaceAnswer, ReplaceResult
 
 FileArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[FILE]",
-        help="A finished message (.eml), or - for standard input. It is taken apart and composed anew.",
+        help="A finished message (.eml), or - for standard input. It goes as it stands.",
         show_default=False,
     ),
 ]
@@ -49,6 +57,8 @@ def replace(
     notify: option.NotifyOption = None,
     ret: option.RetOption = None,
     ignore_suppression: option.IgnoreSuppressionOption = False,
+    mail_from: option.MailFromOption = None,
+    rcpt_to: option.RcptToOption = None,
     home: HomeOption = DEFAULT_HOME,
     timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
@@ -73,7 +83,13 @@ def replace(
         ignore_suppression=ignore_suppression,
     )
     check_id("ID", mail_id)
-    command = Replace(id=mail_id, submission=_submission(file, content, handling))
+    if file is None:
+        if mail_from is not None or rcpt_to:
+            raise usage("--mail-from and --rcpt-to: go with a finished message; else take --return-path and --to")
+        command = Replace(id=mail_id, submission=to_submission(content, handling, read_file))
+    else:
+        check_envelope(mail_from, rcpt_to or [])
+        command = Replace(id=mail_id, message=_finished(file, content, handling, mail_from, rcpt_to))
     answer = with_client(Home(home), lambda client: client.ask(command, ReplaceAnswer), timeout)
     if as_json:
         print_json(answer)
@@ -83,9 +99,9 @@ def replace(
         raise typer.Exit(1)
 
 
-def _submission(file: str | None, content: ContentFlags, handling: HandlingFlags) -> Submission:
-    if file is None:
-        return to_submission(content, handling, read_file)
+def _finished(
+    file: str, content: ContentFlags, handling: HandlingFlags, mail_from: str | None, rcpt_to: list[str] | None
+) -> FinishedMail:
     if content.given:
         raise usage(f"{content.given[0]}: does not go with a finished message; edit the message, or leave FILE away")
     try:
@@ -94,4 +110,16 @@ def _submission(file: str | None, content: ContentFlags, handling: HandlingFlags
         raise usage(str(error)) from error
     if len(found) != 1:
         raise usage(f"{file}: holds {len(found)} messages; takes one")
-    return from_eml(found[0].source, found[0].content, handling)
+    return FinishedMail(
+        content=found[0].content,
+        mail_from=mail_from,
+        rcpt_to=rcpt_to,
+        hold=as_duration(handling.hold),
+        send_at=handling.send_at,
+        give_up_after=as_duration(handling.give_up_after),
+        batch=handling.batch,
+        priority="urgent" if handling.priority == "urgent" else "normal",
+        notify=handling.notify,
+        ret=handling.ret,
+        ignore_suppression=handling.ignore_suppression,
+    )

@@ -44,24 +44,6 @@ PathArgument = Annotated[
         show_default=False,
     ),
 ]
-MailFromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--mail-from",
-        metavar="ADDRESS",
-        help="Envelope sender of finished messages; empty: none. Default: their Sender or From.",
-        rich_help_panel="Finished messages",
-    ),
-]
-RcptToOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--rcpt-to",
-        metavar="ADDRESS",
-        help="Envelope recipient of finished messages; may be repeated. Default: their To, Cc and Bcc.",
-        rich_help_panel="Finished messages",
-    ),
-]
 IdOption = Annotated[
     str | None,
     typer.Option(
@@ -112,8 +94,8 @@ def send(
     ret: option.RetOption = None,
     ignore_suppression: option.IgnoreSuppressionOption = False,
     mail_id: IdOption = None,
-    mail_from: MailFromOption = None,
-    rcpt_to: RcptToOption = None,
+    mail_from: option.MailFromOption = None,
+    rcpt_to: option.RcptToOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:

@@ -162,15 +162,16 @@ def handling_headers(handling: HandlingFlags) -> dict[str, Any]:
 
 def envelope_headers(mail_from: str | None, rcpt_to: list[str]) -> dict[str, Any]:
     """The envelope of a finished message, as AMQP headers; only what is given. Raises CommandFailed."""
-    headers: dict[str, Any] = {}
-    if mail_from is not None:
-        if mail_from not in ("", "<>"):
-            _check_addresses("--mail-from", [mail_from])
-        headers["mail-from"] = mail_from
-    if rcpt_to:
-        _check_addresses("--rcpt-to", rcpt_to)
-        headers["rcpt-to"] = rcpt_to
-    return headers
+    check_envelope(mail_from, rcpt_to)
+    said = {"mail-from": mail_from, "rcpt-to": rcpt_to or None}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def check_envelope(mail_from: str | None, rcpt_to: list[str]) -> None:
+    """Raises CommandFailed for what are no addresses."""
+    if mail_from not in (None, "", "<>"):
+        _check_addresses("--mail-from", [mail_from])
+    _check_addresses("--rcpt-to", rcpt_to)
 
 
 def parse_headers(texts: list[str]) -> dict[str, str]:

@@ -5,19 +5,20 @@ import itertools
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Annotated, TypeVar
 
 import msgspec
 import typer
 
-from cli.client import Client, with_client
+from cli.client import ANSWER_TIME, Client, with_client
 from cli.failures import CommandFailed
 from cli.home import Home
-from cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import brief_time, plain, print_json, print_json_line, remark, screen, table
 from cli.settings_publish import author
+from cli.suppression_file import COLUMNS, entry_of, read_entries, row_of
 from shared.contracts import (
     AddSuppressions,
     ListSuppressions,
@@ -33,16 +34,9 @@ from shared.contracts import (
 T = TypeVar("T")
 
 _AT_ONCE = 1000  # addresses in one command
-_COLUMNS = ("address", "reason")
+_OCTETS_AT_ONCE = 1024 * 1024  # of a command, which takes 4 MiB
 
 AddressesArgument = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address or several.")]
-
-
-class _Line(msgspec.Struct, frozen=True):
-    """A line of a file of JSON lines; what else `export` writes there is passed over."""
-
-    address: str
-    reason: str = ""
 
 
 def list_entries(
@@ -50,11 +44,12 @@ def list_entries(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 50,
     after: Annotated[str, typer.Option("--after", help="Those behind this address.")] = "",
     home: HomeOption = DEFAULT_HOME,
+    timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
 ) -> None:
     """List the addresses that no mail goes to: since when, until when, who or what put them there."""
     command = ListSuppressions(address=address, after=after, limit=limit)
-    answer = with_client(Home(home), lambda client: client.ask(command, SuppressionsAnswer))
+    answer = with_client(Home(home), lambda client: client.ask(command, SuppressionsAnswer), timeout)
     if as_json:
         print_json(answer)
         return
@@ -72,14 +67,20 @@ def add(
     addresses: AddressesArgument,
     reason: Annotated[str, typer.Option("--reason", help="Why.")] = "",
     home: HomeOption = DEFAULT_HOME,
+    timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
 ) -> None:
     """Put addresses on the list, until somebody removes them. Exit 1 when one of them is no address."""
     entries = [SuppressedAddress(address=address, reason=reason) for address in addresses]
-    _show_added(_add_all(Home(home), entries), as_json)
+    _show_added(_add_all(Home(home), entries, timeout), as_json)
 
 
-def remove(addresses: AddressesArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+def remove(
+    addresses: AddressesArgument,
+    home: HomeOption = DEFAULT_HOME,
+    timeout: TimeoutOption = ANSWER_TIME,
+    as_json: JsonOption = False,
+) -> None:
     """Take addresses off the list. Exit 1 when one of them was not on it."""
 
     async def ask(client: Client) -> list[SuppressionsRemoved]:
@@ -88,7 +89,7 @@ def remove(addresses: AddressesArgument, home: HomeOption = DEFAULT_HOME, as_jso
             for part in _parts(addresses)
         ]
 
-    answers = with_client(Home(home), ask)
+    answers = with_client(Home(home), ask, timeout)
     unknown = [address for answer in answers for address in answer.unknown]
     removed = sum(answer.removed for answer in answers)
     if as_json:
@@ -104,30 +105,35 @@ def remove(addresses: AddressesArgument, home: HomeOption = DEFAULT_HOME, as_jso
 def import_entries(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
     home: HomeOption = DEFAULT_HOME,
+    timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
 ) -> None:
     """Put the addresses of a file on the list: CSV (a line an address; behind a comma the reason) or JSON lines.
 
-    A first CSV line that says "address" is passed over. Exit 1 when a line holds no address; the others are added.
+    A first CSV line that begins with "address" names the columns. What `export` has written comes back as it was: since
+    when, until when, by whom and why. Exit 1 when a line holds no address; the others are added.
     """
     with _opened(file) as lines:
-        _show_added(_add_all(Home(home), _read(lines)), as_json)
+        _show_added(_add_all(Home(home), read_entries(lines), timeout), as_json)
 
 
-def export_entries(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Print the whole list as CSV, or as JSON lines with --json; `import` reads both."""
+def export_entries(
+    home: HomeOption = DEFAULT_HOME, timeout: TimeoutOption = ANSWER_TIME, as_json: JsonOption = False
+) -> None:
+    """Print the whole list as CSV, or as JSON lines with --json; `import` reads both, and nothing is lost."""
 
     async def print_all(client: Client) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         if not as_json:
-            writer.writerow(_COLUMNS)
-        async for entry in _pages(client):
+            writer.writerow(COLUMNS)
+        async for line in _pages(client):
+            entry = entry_of(line)
             if as_json:
-                print_json_line({**msgspec.to_builtins(entry), "reason": _why(entry)})
+                print_json_line(entry)
             else:
-                writer.writerow([entry.address, _why(entry)])
+                writer.writerow(row_of(entry))
 
-    with_client(Home(home), print_all)
+    with_client(Home(home), print_all, timeout)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -142,17 +148,17 @@ async def _pages(client: Client) -> AsyncIterator[SuppressionLine]:
         after = page.next
 
 
-def _add_all(home: Home, entries: Iterable[SuppressedAddress]) -> SuppressionsAdded:
+def _add_all(home: Home, entries: Iterable[SuppressedAddress], timeout: timedelta) -> SuppressionsAdded:
     """Add them, a thousand at a time: a large file is never in memory as a whole."""
 
     async def ask(client: Client) -> SuppressionsAdded:
         added, refused = 0, list[RefusedAddress]()
-        for part in _parts(entries):
-            answer = await client.ask(AddSuppressions(entries=list(part), author=author()), SuppressionsAdded)
+        for part in _commands(entries):
+            answer = await client.ask(AddSuppressions(entries=part, author=author()), SuppressionsAdded)
             added, refused = added + answer.added, refused + answer.refused
         return SuppressionsAdded(added=added, refused=refused)
 
-    return with_client(home, ask)
+    return with_client(home, ask, timeout)
 
 
 def _show_added(done: SuppressionsAdded, as_json: bool) -> None:
@@ -172,6 +178,21 @@ def _parts(items: Iterable[T]) -> Iterator[Sequence[T]]:
         yield part
 
 
+def _commands(entries: Iterable[SuppressedAddress]) -> Iterator[list[SuppressedAddress]]:
+    """As many as one command takes."""
+    part: list[SuppressedAddress] = []
+    size = 0
+    for entry in entries:
+        octets = len(msgspec.json.encode(entry))
+        if part and (len(part) == _AT_ONCE or size + octets > _OCTETS_AT_ONCE):
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += octets
+    if part:
+        yield part
+
+
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[str]]:
     if str(file) == "-":
@@ -182,31 +203,6 @@ def _opened(file: Path) -> Iterator[IO[str]]:
             yield lines
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{file} can not be read: {error}") from error
-
-
-def _read(lines: IO[str]) -> Iterator[SuppressedAddress]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        entry = _from_json(line, number) if line.lstrip().startswith("{") else _from_csv(line, number)
-        if not (number == 1 and entry.address.strip().lower() == _COLUMNS[0]):
-            yield entry
-
-
-def _from_json(line: str, number: int) -> SuppressedAddress:
-    try:
-        found = msgspec.json.decode(line, type=_Line)
-    except msgspec.DecodeError as error:
-        raise CommandFailed(f"line {number}: {error}; takes JSON with an address") from error
-    return SuppressedAddress(address=found.address, reason=found.reason[:500])
-
-
-def _from_csv(line: str, number: int) -> SuppressedAddress:
-    try:
-        address, reason, *_ = [*next(csv.reader([line])), ""]
-    except csv.Error as error:
-        raise CommandFailed(f"line {number}: {error}; takes an address, and perhaps a comma and a reason") from error
-    return SuppressedAddress(address=address, reason=reason.strip()[:500])
 
 
 def _row(entry: SuppressionLine, now: datetime) -> list[str]:

@@ -17,16 +17,17 @@ import typer
 from cli.client import connected, declare_topology
 from cli.failures import CommandFailed
 from cli.first_settings import adjust, first_document, seed, store_has_settings
-from cli.home import Home, InboxPlace
+from cli.home import Home, InboxPlace, RunFile
 from cli.inbox import listen
 from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
-from cli.output import counted, plain, print_json, remark, say, screen
+from cli.output import counted, plain, print_json, print_json_line, remark, say, screen
 from cli.rights import Role
 from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
 from cli.welcome import command_line, suggestions, welcome
 from shared.broker import Broker
+from shared.contracts import SettingsVersion
 from shared.environment import amqp_url
 from shared.mail_log import start_log
 
@@ -45,11 +46,13 @@ def up(
     ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="Each worker serves its metrics on a free port.")] = False,
     home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C: a RabbitMQ of its own, scheduler, resolver, senders, a test inbox.
 
     Nothing leaves the machine until a setting says so. Data, logs and the inbox's mail stay in the home. With
-    PILLARBOX_AMQP_URL it uses that broker instead of its own, with PILLARBOX_STORE_URL that mail store.
+    PILLARBOX_AMQP_URL it uses that broker instead of its own, with PILLARBOX_STORE_URL that mail store. With --json
+    one line of JSON says when all is ready, with what run.json has: the passwords, too.
     """
     os.umask(0o077)  # mail, logs and passwords: for nobody else, whatever the home allows
     place = Home(home)
@@ -60,7 +63,7 @@ def up(
                 inbox = InboxPlace(host="127.0.0.1", port=listener.getsockname()[1], folder=str(place.inbox_folder))
                 store_url = os.environ.get("PILLARBOX_STORE_URL") or place.store_url
                 plan = Plan(amqp_urls=urls, store_url=store_url, inbox=inbox, senders=senders, metrics=metrics)
-                asyncio.run(_run(place, plan, listener, former_port, assignments or []))
+                asyncio.run(_run(place, plan, listener, former_port, assignments or [], as_json))
         finally:
             place.forget_run()
 
@@ -85,13 +88,18 @@ def scale(
 
 
 async def _run(
-    home: Home, plan: Plan, listener: socket.socket, former_port: int | None, assignments: Sequence[str]
+    home: Home,
+    plan: Plan,
+    listener: socket.socket,
+    former_port: int | None,
+    assignments: Sequence[str],
+    as_json: bool,
 ) -> None:
     """Start everything, wait for the end, stop everything; then raise what went wrong."""
     stop = asyncio.Event()
     supervisor = Supervisor(home, plan, listener, lambda words: remark(plain(words)))
     _on_signals(stop, supervisor)
-    serving_it = asyncio.create_task(_serve(home, plan, supervisor, former_port, assignments))
+    serving_it = asyncio.create_task(_serve(home, plan, supervisor, former_port, assignments, as_json))
     await asyncio.wait((serving_it, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
     serving_it.cancel()
     [result] = await asyncio.gather(serving_it, return_exceptions=True)
@@ -103,7 +111,12 @@ async def _run(
 
 
 async def _serve(
-    home: Home, plan: Plan, supervisor: Supervisor, former_port: int | None, assignments: Sequence[str]
+    home: Home,
+    plan: Plan,
+    supervisor: Supervisor,
+    former_port: int | None,
+    assignments: Sequence[str],
+    as_json: bool,
 ) -> None:
     """Start everything, tell, and answer `scale`, for ever."""
     broker = Broker(plan.amqp_urls[Role.SETUP], "up", patience_s=_BROKER_PATIENCE_S)
@@ -120,11 +133,18 @@ async def _serve(
         version, _ = await adjust(client, former_port, plan.inbox, assignments)
     async with serving(home.socket, lambda wanted: _scale(supervisor, wanted)):
         supervisor.declare_ready()
-        screen().print(welcome(home, supervisor.run_file(), version))
-        say("Try, in another terminal:")
-        for line in suggestions(command_line(home)):
-            say(f"  {plain(line)}")
+        if as_json:
+            print_json_line(supervisor.run_file())
+        else:
+            _welcome(home, supervisor.run_file(), version)
         await asyncio.Event().wait()
+
+
+def _welcome(home: Home, run: RunFile, version: SettingsVersion) -> None:
+    screen().print(welcome(home, run, version))
+    say("Try, in another terminal:")
+    for line in suggestions(command_line(home)):
+        say(f"  {plain(line)}")
 
 
 async def _scale(supervisor: Supervisor, wanted: Scale) -> Reply:

@@ -17,6 +17,8 @@ from cli.failures import CommandFailed
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, duration
 from cli.output import print_json_line, screen, show_time, table
+from cli.worker_counts import STAGES as STAGES_OF_WORKERS
+from cli.worker_counts import Counts, stage_rates, worker_counts
 from shared.broker import BrokerRefused
 from shared.contracts import Stats, StatsAnswer
 from shared.topology import CONTROL, DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
@@ -30,6 +32,7 @@ STAGES = (
     ("outcomes, to the scheduler", [OUTCOME]),
     ("dead letters", [DEAD]),
 )
+_OF_STAGE = {"routed": "recipients", "claimed": "mails", "tried": "recipients"}
 _STATS_TIME = timedelta(seconds=2)
 
 
@@ -42,6 +45,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     totals: dict[str, int]  # since the scheduler's start
     revision: int | None
     rates: dict[str, float] = {}  # totals per second since the sample before
+    workers: Counts = {}  # since each worker's start, where it serves metrics
+    stages: dict[str, float] = {}  # the workers' counts, together, per second since the sample before
     scheduler: bool  # it has answered
 
 
@@ -53,47 +58,55 @@ def watch(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Show counts and rates per stage, live, until Ctrl-C. With --json one line of JSON per look."""
+    """Show counts and rates per stage, live, until Ctrl-C. With --json one line of JSON per look.
+
+    What was routed, claimed and tried the workers know: it is shown where `pillarbox up --metrics` runs in the home.
+    """
     try:
-        with_client(Home(home), lambda client: _watch(client, every, count, as_json), _STATS_TIME)
+        place = Home(home)
+        with_client(place, lambda client: _watch(client, place, every, count, as_json), _STATS_TIME)
     except KeyboardInterrupt:
         return
 
 
-async def _watch(client: Client, every: timedelta, count: int | None, as_json: bool) -> None:
+async def _watch(client: Client, home: Home, every: timedelta, count: int | None, as_json: bool) -> None:
     if as_json:
-        async for sample in _samples(client, every, count):
+        async for sample in _samples(client, home, every, count):
             print_json_line(sample)
         return
     with Live(console=screen(), auto_refresh=False) as live:
-        async for sample in _samples(client, every, count):
+        async for sample in _samples(client, home, every, count):
             live.update(drawn(sample), refresh=True)
 
 
-async def _samples(client: Client, every: timedelta, count: int | None) -> AsyncIterator[Sample]:
+async def _samples(client: Client, home: Home, every: timedelta, count: int | None) -> AsyncIterator[Sample]:
     before: Sample | None = None
     for looked in itertools.count(1):
         started = time.monotonic()
-        before = with_rates(await _look(client, before), before)
+        before = with_rates(await _look(client, home, before), before)
         yield before
         if looked == count:
             return
         await asyncio.sleep(max(0.0, every.total_seconds() - (time.monotonic() - started)))
 
 
-async def _look(client: Client, before: Sample | None) -> Sample:
+async def _look(client: Client, home: Home, before: Sample | None) -> Sample:
     queues = {queue: await _count(client, queue) for _, names in STAGES for queue in names}
     # Questions that nobody takes would pile up in the queue, one per look.
     silent = before is not None and not before.scheduler and bool(queues[CONTROL])
     stats = None if silent else await _stats(client)
+    workers = await worker_counts(home.running())
     if stats is None:
-        return Sample(time=datetime.now(UTC), queues=queues, states={}, totals={}, revision=None, scheduler=False)
+        return Sample(
+            time=datetime.now(UTC), queues=queues, states={}, totals={}, revision=None, workers=workers, scheduler=False
+        )
     return Sample(
         time=stats.time,
         queues=queues,
         states=stats.states,
         totals=stats.totals,
         revision=stats.revision,
+        workers=workers,
         scheduler=True,
     )
 
@@ -117,7 +130,10 @@ def with_rates(sample: Sample, before: Sample | None) -> Sample:
     if before is None:
         return sample
     seconds = (sample.time - before.time).total_seconds()
-    if seconds <= 0 or any(sample.totals.get(name, 0) < count for name, count in before.totals.items()):
+    if seconds <= 0:
+        return sample
+    sample = msgspec.structs.replace(sample, stages=stage_rates(sample.workers, before.workers, seconds))
+    if any(sample.totals.get(name, 0) < count for name, count in before.totals.items()):
         return sample
     rates = {
         name: (count - before.totals[name]) / seconds for name, count in sample.totals.items() if name in before.totals
@@ -144,7 +160,20 @@ def drawn(sample: Sample) -> RenderableType:
         ],
         right=["count", "per second"],
     )
-    return Group(queues, states, totals, f"settings revision {sample.revision}, {show_time(sample.time)}")
+    return Group(
+        queues, states, totals, *_stages(sample), f"settings revision {sample.revision}, {show_time(sample.time)}"
+    )
+
+
+def _stages(sample: Sample) -> list[RenderableType]:
+    if not sample.workers:
+        return []
+    counts = {stage: sum(of.get(stage, 0) for of in sample.workers.values()) for stage in STAGES_OF_WORKERS}
+    rows = [
+        [f"{_OF_STAGE[stage]} {stage}", f"{count:,}", f"{sample.stages[stage]:,.1f}" if stage in sample.stages else ""]
+        for stage, count in counts.items()
+    ]
+    return [table(["since the workers' start", "count", "per second"], rows, right=["count", "per second"])]
 
 
 def _sum(lengths: list[int | None]) -> str:

@@ -257,11 +257,40 @@ class Close(Selector, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     """Let mails that are in doubt count as delivered: they are not sent again."""
 
 
-class Replace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="replace"):
-    """Put another mail in the place of one that no sender has claimed; the id stays, the hold starts anew."""
+class FinishedMail(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A finished message (RFC 5322) within a command, with what its AMQP headers would say."""
+
+    content: bytes  # base64
+    mail_from: str | None = None  # "" is the null reverse-path; absent, the message's own Sender or From
+    rcpt_to: list[str] | None = None  # absent, the message's own To, Cc and Bcc
+    unsubscribe_url: str | None = None
+    hold: Duration | None = None
+    send_at: datetime | None = None
+    give_up_after: Duration | None = None
+    batch: BatchLabel = ""
+    priority: Priority = "normal"
+    notify: Notify | None = None
+    ret: Ret | None = None
+    ignore_suppression: bool = False
+
+
+class Replace(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="command",
+    tag="replace",
+):
+    """Put another mail in the place of one that no sender has claimed; the id stays, the hold starts anew.
+
+    In one of two forms: `submission` or `message`.
+    """
 
     id: MailId
-    submission: Submission
+    submission: Submission | None = None
+    message: FinishedMail | None = None
 
 
 class Show(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="show"):
@@ -312,17 +341,24 @@ class ListSuppressions(
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
 
 
-class SuppressedAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An address that somebody wants no mail to go to."""
+class SuppressedAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An address that no mail is to go to; all but the address is as `suppression_list` has it of another list."""
 
     address: str
-    reason: Annotated[str, Meta(max_length=500)] = ""
+    reason: Annotated[str, Meta(max_length=32 * 1024)] = ""  # somebody's, or the server's whole reply
+    author: Annotated[str, Meta(max_length=200)] | None = None  # None: that of the command; "": a server's reply
+    since: Annotated[datetime, Meta(tz=True)] | None = None  # None: now
+    until: Annotated[datetime, Meta(tz=True)] | None = None  # None: until somebody removes it
+    bounce_class: BounceClass | None = None
+    code: Annotated[int, Meta(ge=0, le=599)] = 0
+    enhanced: Annotated[str, Meta(max_length=12)] = ""
+    mail: Annotated[str, Meta(max_length=MAX_MAIL_ID)] = ""  # the mail that was refused
 
 
 class AddSuppressions(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="suppression_add"
 ):
-    """Put addresses on the suppression list, until somebody removes them."""
+    """Put addresses on the suppression list, in the place of what it has of them."""
 
     entries: Annotated[list[SuppressedAddress], Meta(min_length=1, max_length=1000)]
     author: Annotated[str, Meta(max_length=200)] = ""

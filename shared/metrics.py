@@ -34,6 +34,9 @@ CLAIMED = Counter("pillarbox_mails_claimed_total", "Mails claimed in the store",
 NOT_CLAIMED = Counter(
     "pillarbox_mails_not_claimed_total", "Mails found retracted, replaced or taken", registry=REGISTRY
 )
+TRIED = Counter(
+    "pillarbox_recipients_tried_total", "Recipients whose attempt has ended, one way or the other", registry=REGISTRY
+)
 TAKEN_OVER = Counter(
     "pillarbox_outcomes_taken_over_total", "Outcomes reported from the journals of senders that died", registry=REGISTRY
 )

@@ -92,7 +92,7 @@ class ResolverWorker:
             self._full[part[0].lane].seen(refusal.reason, next="its_mail_waits_in_the_store")
         for lane in {part[0].lane for part in parts} - {int(refusal.message.key) for refusal in refused}:
             self._full[lane].over()
-        metrics.ROUTED.inc(sum(map(len, parts)))
+        metrics.ROUTED.inc(sum(len(assigned.request.envelope.recipients) for part in parts for assigned in part))
         metrics.UNROUTABLE.inc(len(failures))
         if failures:
             await self._report(failures, revision)

@@ -16,7 +16,7 @@ from services.scheduler.limits import check_recipients
 from services.scheduler.reading import check_contents, check_octets, decode_duration, parse_submission, too_large
 from shared.addresses import refuse_control_characters
 from shared.broker import Properties
-from shared.contracts import MAX_MAIL_ID, Notify, Ret, Submission
+from shared.contracts import MAX_MAIL_ID, FinishedMail, Notify, Ret, Submission
 from shared.durations import Duration
 from shared.refusals import Invalid, explain
 from shared.settings import Settings
@@ -66,6 +66,17 @@ def compose_within(submission: Submission, mail: str, settings: Settings, now: d
     """Compose what the settings take. Raises Invalid."""
     check_contents(submission, settings.sending.max_size)
     return compose(submission, mail, settings.identity, now)
+
+
+def finish_within(message: FinishedMail, mail: str, settings: Settings, now: datetime) -> Composed:
+    """Take the finished message of a command. Raises Invalid, with the names of AMQP headers."""
+    said = {
+        "mail-from": message.mail_from,
+        "rcpt-to": message.rcpt_to,
+        "unsubscribe_url": message.unsubscribe_url,
+    }
+    headers = {name: value for name, value in said.items() if value is not None}
+    return take_finished(message.content, headers, mail, settings.identity, now)
 
 
 def draft(
@@ -127,8 +138,8 @@ def new_mail_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def wishes_of(submission: Submission) -> Wishes:
-    """What a structured submission says about its handling."""
+def wishes_of(submission: Submission | FinishedMail) -> Wishes:
+    """What a mail says about its handling."""
     return Wishes(
         hold_s=None if submission.hold is None else submission.hold.total_seconds(),
         send_at=submission.send_at,

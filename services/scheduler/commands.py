@@ -2,17 +2,18 @@
 
 import msgspec
 
-from services.scheduler.reading import check_octets, decode_duration, parse_submission
-from shared.contracts import Command, MailId, Replace
+from services.scheduler.reading import check_octets, decode_duration, parse_mail
+from shared.contracts import Command, FinishedMail, MailId, Replace, Submission
 from shared.refusals import UNREAD, UNREADABLE, Invalid, explain, read_plain
 
 _MOST = 4 * 1024 * 1024  # octets: a thousand addresses, each with the longest reason, every letter of it escaped
-_BETWEEN_MOST = 64 * 1024  # octets of a large one that are not its submission
+_BETWEEN_MOST = 64 * 1024  # octets of a large one that are not its mail
 
 
 class _LargeReplace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="replace"):
     id: MailId
-    submission: msgspec.Raw
+    submission: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -29,30 +30,43 @@ def parse_command(body: bytes, max_size: int) -> Command:
         raise _explained(error, body) from error
     except UNREADABLE as error:
         raise Invalid("", f"not JSON: {error}") from error
+    if isinstance(command, Replace):
+        _check_form(command.submission, command.message)
     return command
 
 
-def in_submission(refused: Invalid) -> Invalid:
-    """What is wrong with the submission of a `replace`."""
-    return Invalid(f"submission.{refused.field}".rstrip("."), refused.reason)
+def within(form: str, refused: Invalid) -> Invalid:
+    """What is wrong with the mail of a `replace`, by the name of the field in the command."""
+    field = refused.field.replace("-", "_") if refused.field in ("mail-from", "rcpt-to") else refused.field
+    return Invalid(f"{form}.{field}".rstrip("."), refused.reason)
 
 
 def _large_replace(body: bytes, max_size: int) -> Replace:
     """The one command that carries a mail; it is measured like a submission."""
     check_octets(body, max_size)
     replace = msgspec.json.decode(body, type=_LargeReplace)
-    submission = bytes(memoryview(replace.submission))
-    if len(body) - len(submission) > _BETWEEN_MOST:
-        raise Invalid("", f"has {len(body) - len(submission)} octets beside its submission; takes {_BETWEEN_MOST}")
+    given = {"submission": bytes(memoryview(replace.submission)), "message": bytes(memoryview(replace.message))}
+    said = {form: raw for form, raw in given.items() if raw not in (b"", b"null")}
+    _check_form(said.get("submission"), said.get("message"))
+    [(form, mail)] = said.items()
+    if len(body) - len(mail) > _BETWEEN_MOST:
+        raise Invalid("", f"has {len(body) - len(mail)} octets beside its {form}; takes {_BETWEEN_MOST}")
     try:
-        return Replace(id=replace.id, submission=parse_submission(submission, "application/json"))
+        if form == "submission":
+            return Replace(id=replace.id, submission=parse_mail(mail, Submission))
+        return Replace(id=replace.id, message=parse_mail(mail, FinishedMail))
     except Invalid as refused:
-        raise in_submission(refused) from refused
+        raise within(form, refused) from refused
+
+
+def _check_form(submission: object | None, message: object | None) -> None:
+    if (submission is None) == (message is None):
+        raise Invalid("submission", "takes either a submission or, in its place, a message")
 
 
 def _explained(error: msgspec.ValidationError, body: bytes) -> Invalid:
     if len(body) > _MOST:
-        return Invalid("", f"has {len(body)} octets; takes at most {_MOST}, but for a replace with id and submission")
+        return Invalid("", f"has {len(body)} octets; takes at most {_MOST}, but for a replace with id and mail")
     document = read_plain(msgspec.json.decode, body, "JSON")
     kinds = {kind.__struct_config__.tag: kind for kind in Command.__args__}
     said = _name_in(body) if document is UNREAD else document.get("command") if isinstance(document, dict) else None

@@ -9,10 +9,10 @@ import msgspec
 import structlog
 
 from services.scheduler import doubt, inquiry, recall, sites, suppression
-from services.scheduler.admission import check_batch, check_id, compose_within, draft, wishes_of
+from services.scheduler.admission import check_batch, check_id, compose_within, draft, finish_within, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
-from services.scheduler.commands import in_submission, parse_command
+from services.scheduler.commands import parse_command, within
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.release import Releaser
@@ -56,6 +56,7 @@ from shared.contracts import (
 )
 from shared.mail_store import StoreThread
 from shared.refusals import Invalid
+from shared.settings import Settings
 from shared.settings_feed import SettingsFeed
 from shared.store_trouble import StoreFailed
 from shared.topology import QUEUES
@@ -244,16 +245,12 @@ class ControlDesk:
             after = done.following
 
     async def _replace(self, command: Replace, now: datetime, delivery: Delivery) -> Answer:
-        settings, user = self._feed.settings, delivery.properties.user_id or ""
         mail, mark = check_id(command.id, "id"), _mark_of(delivery)
         # A scheduler may have died between its commit and its answer. It is not to be done twice, nor called too late.
         if delivery.redelivered and await self._thread.run(recall.was_replaced, mail, mark):
             return ReplaceAnswer(id=mail, result=ReplaceResult.REPLACED, detail=recall.IN_ITS_PLACE)
-        try:
-            composed = compose_within(command.submission, mail, settings, now)
-            new = draft(mail, composed, wishes_of(command.submission), settings, self._feed.revision, now, user)
-        except Invalid as refused:
-            raise in_submission(refused) from refused
+        user = delivery.properties.user_id or ""
+        new = _replacement(command, mail, self._feed.settings, self._feed.revision, now, user)
         done = await self._thread.run(recall.replace, mail, new, mark)
         if done.result is ReplaceResult.REPLACED:
             await self._after_replace(new, done)
@@ -293,6 +290,20 @@ def _mark_of(delivery: Delivery) -> str:
     """What a command is known by when it is delivered again: clients need not give theirs an id, or one of its own."""
     ids = f"{delivery.properties.message_id}\n{delivery.properties.correlation_id}\n"
     return f"command {hashlib.sha256(ids.encode() + delivery.body).hexdigest()[:16]}"
+
+
+def _replacement(command: Replace, mail: str, settings: Settings, revision: int, now: datetime, user: str) -> Draft:
+    """The new mail, of either form. Raises Invalid."""
+    form = "message" if command.submission is None else "submission"
+    try:
+        if command.submission is not None:
+            composed, wishes = compose_within(command.submission, mail, settings, now), wishes_of(command.submission)
+        else:
+            assert command.message is not None
+            composed, wishes = finish_within(command.message, mail, settings, now), wishes_of(command.message)
+        return draft(mail, composed, wishes, settings, revision, now, user)
+    except Invalid as refused:
+        raise within(form, refused) from refused
 
 
 def _chosen_by(selector: Selecting) -> Selecting:

@@ -1,10 +1,11 @@
 """Octets become a submission; a large one is measured before objects are made of it, perhaps one for every octet."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from shared.contracts import Submission
+from shared.contracts import FinishedMail, Submission
 from shared.durations import Duration
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 
@@ -13,18 +14,30 @@ _TIMES_THE_MAIL = 2
 _ENVELOPE_MOST = 4 * 1024 * 1024  # octets of all fields but the contents: ten thousand addresses, the longest there are
 _SMALL = 1024 * 1024  # octets that become forty times as many at most: nobody need look before
 _BETWEEN_MOST = 64 * 1024  # octets of field names and blanks
-_CONTENTS = ("text", "html", "attachments")
 
-# Each field as it stands there, not read; of one that stands there twice, the last.
-_Frame = msgspec.defstruct(
-    "_Frame",
-    [
+T = TypeVar("T", Submission, FinishedMail)
+
+
+class _Form(msgspec.Struct, frozen=True):
+    """One of the forms in which a mail comes: its fields as they stand there, not read, and which may be large."""
+
+    frame: Any  # of a field that stands there twice, the last
+    contents: tuple[str, ...]
+
+
+def _form(kind: type[msgspec.Struct], *contents: str) -> _Form:
+    fields = [
         (field.name, msgspec.Raw, msgspec.field(default=msgspec.Raw(), name=field.encode_name))
-        for field in msgspec.structs.fields(Submission)
-    ],
-    frozen=True,
-    forbid_unknown_fields=True,
-)
+        for field in msgspec.structs.fields(kind)
+    ]
+    frame = msgspec.defstruct("_Frame", fields, frozen=True, forbid_unknown_fields=True)
+    return _Form(frame, contents)
+
+
+_FORMS: dict[type, _Form] = {
+    Submission: _form(Submission, "text", "html", "attachments"),
+    FinishedMail: _form(FinishedMail, "content"),
+}
 
 
 def check_octets(body: bytes, max_size: int) -> None:
@@ -36,14 +49,19 @@ def check_octets(body: bytes, max_size: int) -> None:
 
 def parse_submission(body: bytes, kind: str) -> Submission:
     """Decode a structured submission. Raises Invalid."""
-    codec: Any = msgspec.json if kind == "application/json" else msgspec.msgpack
-    language = kind.removeprefix("application/").upper()
+    codec = msgspec.json if kind == "application/json" else msgspec.msgpack
+    return parse_mail(body, Submission, codec, kind.removeprefix("application/").upper())
+
+
+def parse_mail(body: bytes, kind: type[T], codec: Any = msgspec.json, language: str = "JSON") -> T:
+    """Decode a mail of either form. Raises Invalid."""
     try:
         if len(body) > _SMALL:
-            _measure(codec.decode(body, type=_Frame), len(body))
-        decoded: Submission = codec.decode(body, type=Submission, dec_hook=decode_duration)
+            form = _FORMS[kind]
+            _measure(codec.decode(body, type=form.frame), len(body), form.contents)
+        decoded: T = codec.decode(body, type=kind, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
-        raise explain(error, read_plain(codec.decode, body, language), Submission, decode_duration) from error
+        raise explain(error, read_plain(codec.decode, body, language), kind, decode_duration) from error
     except UNREADABLE as error:
         raise Invalid("", f"not {language}: {error}") from error
     return decoded
@@ -69,14 +87,14 @@ def decode_duration(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
-def _measure(frame: Any, size: int) -> None:
-    sizes = {field.encode_name: _size(getattr(frame, field.name)) for field in msgspec.structs.fields(_Frame)}
-    light = {name: octets for name, octets in sizes.items() if name not in _CONTENTS}
+def _measure(frame: Any, size: int, contents: Sequence[str]) -> None:
+    sizes = {field.encode_name: _size(getattr(frame, field.name)) for field in msgspec.structs.fields(frame)}
+    light = {name: octets for name, octets in sizes.items() if name not in contents}
     if sum(light.values()) > _ENVELOPE_MOST:
         largest = max(light, key=lambda name: light[name])
         raise Invalid(
             largest,
-            f"has {light[largest]} octets; takes, with all fields but {', '.join(_CONTENTS)}, at most {_ENVELOPE_MOST}",
+            f"has {light[largest]} octets; takes, with all fields but {', '.join(contents)}, at most {_ENVELOPE_MOST}",
         )
     between = size - sum(sizes.values())
     if between > _BETWEEN_MOST:

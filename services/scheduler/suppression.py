@@ -24,6 +24,7 @@ from shared.contracts import (
     ListSuppressions,
     RefusedAddress,
     RemoveSuppressions,
+    SuppressedAddress,
     SuppressionLine,
     SuppressionsAdded,
     SuppressionsAnswer,
@@ -189,17 +190,17 @@ def list_suppressions(connection: sa.Connection, command: ListSuppressions, now:
 
 
 def add_suppressions(connection: sa.Connection, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
-    """Put addresses there; one that is there already stays until it is removed, for the new reason."""
+    """Put addresses there, as the entries say; what the list has of them makes way."""
     rows: dict[str, dict[str, Any]] = {}
     refused: list[RefusedAddress] = []
     for entry in command.entries:
         try:
             key = key_of(check_spec(entry.address.strip()))
-            reason = refuse_control_characters(entry.reason)
+            checked = _checked(entry)
         except ValueError as error:
             refused.append(RefusedAddress(address=entry.address[:_SHOWN], reason=str(error)))
         else:
-            rows[key] = _own_row(key, reason, command.author, now)
+            rows[key] = _own_row(key, checked, command.author, now)
     if rows:
         connection.execute(_replace_any(connection), [rows[key] for key in sorted(rows)])
     return SuppressionsAdded(added=len(rows), refused=refused)
@@ -221,17 +222,24 @@ def _known_key(address: str) -> str:
         return ""
 
 
-def _own_row(key: str, reason: str, author: str, now: datetime) -> dict[str, Any]:
+def _checked(entry: SuppressedAddress) -> SuppressedAddress:
+    """The entry itself. Raises ValueError for texts that could not be shown; a server's reply has several lines."""
+    for text in (*entry.reason.split("\n"), entry.author or "", entry.enhanced, entry.mail):
+        refuse_control_characters(text)
+    return entry
+
+
+def _own_row(key: str, entry: SuppressedAddress, author: str, now: datetime) -> dict[str, Any]:
     return {
         "address": key,
-        "bounce_class": "",
-        "code": 0,
-        "enhanced": "",
-        "reply": reason,
-        "mail": "",
-        "time": now,
-        "author": author,
-        "until": None,
+        "bounce_class": entry.bounce_class.value if entry.bounce_class else "",
+        "code": entry.code,
+        "enhanced": entry.enhanced,
+        "reply": entry.reason,
+        "mail": entry.mail,
+        "time": entry.since or now,
+        "author": author if entry.author is None else entry.author,
+        "until": entry.until,
     }
 
 

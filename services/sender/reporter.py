@@ -10,8 +10,10 @@ import tenacity
 from services.sender.claims import ClaimDesk
 from services.sender.journal import Journal
 from services.sender.work import Work
+from shared import metrics
 from shared.broker import Message, Publisher
 from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.outcomes import Parked
 from shared.topology import OUTCOME
 from shared.trouble import Trouble
 
@@ -59,6 +61,7 @@ class Reporter:
             outcomes = [outcome for _, some in waiting for outcome in some]
             await self._publish(outcomes)
             self._journal.confirmed(outcomes)
+            metrics.TRIED.inc(sum(not isinstance(outcome.outcome, Parked) for outcome in outcomes))
             # Confirm before ack: a crash between the two repeats the work message, and its claim fails.
             for work, _ in waiting:
                 work.done()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.failures import CommandFailed
-from cli.suppression import _read as read_suppressions
+from cli.suppression_file import read_entries as read_suppressions
 from services.scheduler.commands import parse_command
 from shared.refusals import Invalid
 from shared.settings import (

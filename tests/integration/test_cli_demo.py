@@ -14,6 +14,13 @@ def test_the_demo_shows_and_checks_a_running_pipeline(up: Up):
     assert said.out.count("yes ") == 6
 
 
+def test_programs_get_the_checks_as_json_and_the_steps_aside(up: Up):
+    said = up.command(*FEW, "--json")
+    assert said.code == 0, said.out + said.err
+    assert (said.json["ok"], [check["right"] for check in said.json["checks"]]) == (True, [True] * 6)
+    assert "Taking one of them back" in said.err
+
+
 def test_the_demo_sends_nothing_when_mail_would_leave_the_machine(up: Up):
     assert up.command("settings", "set", "delivery.mode=direct").code == 0
     said = up.command(*FEW)

@@ -20,7 +20,9 @@ from tests.support.postfix import DOMAIN, PrivatePostfix
 from tests.support.up import Said, Up, in_this_process
 
 KEY = new_key("rsa")
+PARENT = {"example": "www A 192.0.2.1"}  # DMARC is looked for up to the top
 GOOD = {
+    **PARENT,
     "127.in-addr.arpa": "1.0.0 PTR out.sender.example.",
     "sender.example": "\n".join(
         [
@@ -34,6 +36,7 @@ GOOD = {
     ),
 }
 BAD = {
+    **PARENT,
     "127.in-addr.arpa": "1.0.0 PTR out.sender.example.",
     "sender.example": '@ MX 10 mx\nmx A 127.0.0.1\nout A 192.0.2.1\n@ TXT "v=spf1 ip4:192.0.2.1 -all"\n'
     + zone_line("sender.example", "s1", new_key("rsa").record()),
@@ -123,6 +126,56 @@ def test_each_failing_row_says_what_to_do(up: Up, postfix: PrivatePostfix, autho
     assert all(rows[check]["advice"] for check in failed)
 
 
+@pytest.mark.parametrize(("password", "result"), [("hunter2", "ok"), ("hunter3", "failed")])
+def test_a_sign_in_can_be_tried(
+    up: Up, postfix: PrivatePostfix, authority: Authority, tmp_path: Path, password: str, result: str
+):
+    with nsd(GOOD) as server:
+        set_up(up, postfix, authority, tmp_path, server.server)
+        code, rows = examined(up, "--sign-in", password=password)
+    assert rows["sign-in"]["result"] == result, rows["sign-in"]
+    assert code == (result == "failed")
+
+
+def test_no_password_goes_to_a_server_whose_certificate_is_not_valid(
+    up: Up, postfix: PrivatePostfix, authority: Authority, tmp_path: Path
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    with nsd(GOOD) as server:
+        set_up(up, postfix, Authority(other), tmp_path, server.server)
+        _, rows = examined(up, "--sign-in")
+    assert rows["certificate"]["result"] == "failed"
+    assert "not tried" in rows["sign-in"]["found"]
+
+
+def test_relays_of_routes_and_the_tls_of_mx_hosts_are_told(
+    up: Up, postfix: PrivatePostfix, authority: Authority, tmp_path: Path
+):
+    closed = free_port()
+    with nsd(GOOD) as server:
+        set_up(up, postfix, authority, tmp_path, server.server)
+        routes = (
+            f'routes."a.example"={{host = "localhost", port = {postfix.port}, tls = "enable",'
+            ' auth = {user = "robot", password = {env = "DOCTORS_PASSWORD"}}}',
+            f'routes."b.example"={{host = "localhost", port = {closed}}}',
+        )
+        said = up.command("settings", "set", "delivery.mode=direct", "identity.helo_fallback=fallback.example", *routes)
+        try:
+            assert said.code == 0, said.err
+            code, rows = examined(up)
+        finally:
+            up.command("settings", "set", "delivery.mode=relay", "routes={}", "identity.helo_fallback=")
+    assert (code, rows["relay"]["result"], rows["relay for b.example"]["result"]) == (1, "skipped", "failed")
+    assert f"localhost:{closed}" in rows["relay for b.example"]["found"]
+    assert rows["relay for a.example"]["found"].endswith("EHLO out.sender.example")
+    assert "TLSv1.3" in rows["TLS for a.example"]["found"]
+    assert "PLAIN" in rows["sign-in for a.example"]["found"]
+    assert "tls=require" in rows["who gets the password for a.example"]["advice"]
+    assert "TLSv1.3" in rows["TLS of mx.sender.example"]["found"]
+    assert "not valid" in rows["certificate of mx.sender.example"]["found"]
+
+
 def test_people_get_a_table(up: Up):
     said = up.command("doctor")
     assert "what to do" in said.out
@@ -160,6 +213,17 @@ def test_without_a_broker_the_rest_is_told_all_the_same(ahead_s: int, result: st
     assert rows["broker"]["result"] == "failed"
     assert rows[f"clock against {server}"]["result"] == result
     assert {"DNS", "HELO from 127.0.0.1", "port 25"} <= set(rows)
+
+
+def test_a_store_that_is_not_there_is_told_and_not_made(tmp_path: Path):
+    store = tmp_path / "mistyped.db"
+    said = in_this_process(
+        "doctor", "--home", str(tmp_path / "home"), "--json",
+        env={"PILLARBOX_AMQP_URL": f"amqp://127.0.0.1:{free_port()}/", "PILLARBOX_STORE_URL": f"sqlite:///{store}"},
+    )  # fmt: skip
+    [row] = [row for row in json.loads(said.out)["checks"] if row["check"] == "store"]
+    assert (row["result"], f"no file {store}" in row["found"]) == ("failed", True)
+    assert not store.exists()
 
 
 @pytest.mark.parametrize("arguments", [("a b",), ("--egress", "nonsense")])

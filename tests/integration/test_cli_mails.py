@@ -58,17 +58,42 @@ def test_a_whole_batch_is_taken_back(up: Up):
     assert up.command("retract", "--batch", "nobody's").code == 1
 
 
-def test_a_replaced_mail_arrives_with_its_new_content_when_it_is_released(up: Up, tmp_path):
+SIGNED = (
+    b"From: a@x.example\r\nTo: c@y.example\r\nSubject:  Second\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\n"
+    b"Message-ID: <1@x.example>\r\nContent-Type: multipart/signed; boundary=b; micalg=pgp-sha256;\r\n"
+    b' protocol="application/pgp-signature"\r\n'
+    b"\r\n--b\r\n\r\nCorrected  \r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"
+)
+
+
+def test_a_finished_message_takes_the_place_of_a_held_one_octet_for_octet(up: Up, tmp_path):
     before = up.inbox()
     mail = send(up, "--subject", "First")
-    (tmp_path / "new.eml").write_text("From: a@x.example\nTo: c@y.example\nSubject: Second\n\nCorrected\n")
-    replaced = up.command("replace", mail, tmp_path / "new.eml")
+    (tmp_path / "new.eml").write_bytes(SIGNED)
+    replaced = up.command("replace", mail, tmp_path / "new.eml", "--rcpt-to", "d@y.example")
     assert (replaced.code, replaced.out) == (0, f"{mail}: replaced: the new content stands in its place\n")
     released = up.command("release", mail)
     assert (released.code, released.out) == (0, f"{mail}: it goes now\n")
     [arrived] = [file for file in up.wait_for_mail(len(before) + 1) if file not in before]
-    assert b"Subject: Second\r\n" in arrived.read_bytes()
-    assert "To: c@y.example" in arrived.read_text()
+    assert arrived.read_bytes().endswith(SIGNED)
+    assert "d@y.example" in up.command("show", mail).out
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "code", "says"),
+    [
+        (b"Subject: whose?\n\nx\n", [], 1, "message.From"),
+        (b"From: a@x.example\n\nx\n", [], 1, "message.to"),
+        (SIGNED, ["--rcpt-to", "nobody"], 2, "--rcpt-to"),
+        (SIGNED, ["--subject", "x"], 2, "--subject"),
+    ],
+)
+def test_a_finished_message_that_can_not_go_replaces_nothing(up: Up, tmp_path, content, flags, code, says):
+    mail = send(up, "--subject", "First")
+    (tmp_path / "new.eml").write_bytes(content)
+    said = up.command("replace", mail, tmp_path / "new.eml", *flags)
+    assert (said.code, says in said.err) == (code, True), said.err
+    assert up.command("retract", mail).code == 0
 
 
 @pytest.mark.parametrize("command", ["show", "retract", "release"])

@@ -60,7 +60,7 @@ def test_what_is_no_address_is_named_and_the_others_are_added(up: Up):
     [
         "ann@y.example,asked us to\nbob@y.example\n",
         'address,reason\n"ann@y.example","asked us to"\n\nbob@y.example,\n',
-        '{"address": "ann@y.example", "reason": "asked us to", "since": "2026-01-01"}\n{"address": "bob@y.example"}\n',
+        '{"address": "ann@y.example", "reason": "asked us to", "colour": "red"}\n{"address": "bob@y.example"}\n',
     ],
     ids=["CSV", "CSV with a heading", "JSON lines"],
 )
@@ -86,6 +86,40 @@ def test_what_is_exported_can_be_imported_again_and_a_long_list_comes_in_parts(u
     assert listed(up) == before
     [line] = up.command("suppression", "list", "--address", "r7@y.example", "--json").json["entries"]
     assert line["reply"] == "reason 7"
+
+
+WHOLE = {
+    "address": "ann@y.example",
+    "reason": "no such user\nsee https://y.example, please",
+    "author": "",
+    "since": "2026-01-02T03:04:05.678000Z",
+    "until": "2126-01-02T03:04:05Z",
+    "bounce_class": "bad_mailbox",
+    "code": 550,
+    "enhanced": "5.1.1",
+    "mail": "4711",
+}
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["CSV", "JSON lines"])
+def test_nothing_is_lost_on_the_way_out_and_in_again(up: Up, form: list[str]):
+    line = json.dumps(WHOLE).encode()
+    assert up.command("suppression", "import", "-", stdin=line).code == 0
+    by_hand = up.command("suppression", "add", "bob@y.example", "--reason", 'said "no, thanks"', "--timeout", "20s")
+    assert by_hand.code == 0, by_hand.err
+    before = up.command("suppression", "list", "--json").json
+    exported = up.command("suppression", "export", *form).out
+    assert up.command("suppression", "remove", *listed(up)).code == 0
+
+    assert up.command("suppression", "import", "-", stdin=exported.encode()).code == 0
+
+    assert up.command("suppression", "list", "--json").json == before
+    [ann, bob] = before["entries"]
+    assert ann == {
+        **{name: value for name, value in WHOLE.items() if name not in ("reason", "author")},
+        "reply": WHOLE["reason"],
+    }
+    assert bob["author"]
 
 
 def test_a_line_that_can_not_be_read_is_named(up: Up):

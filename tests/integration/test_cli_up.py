@@ -6,8 +6,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cli.home import RunFile
 from cli.inbox import listen
 from cli.node import PrivateNode
 from tests.support.ports import wait_until
@@ -19,14 +21,18 @@ HELLO = ("send", "--from", "a@x.example", "--to", "b@y.example", "--subject", "H
 
 def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Path):
     up = Up(tmp_path / "home", {})
-    up.start("--senders", "1", "--metrics")
+    up.start("--senders", "1", "--metrics", "--json")
     try:
         run = up.run
+        wait_until(lambda: b'"inbox"' in up.output.read_bytes(), "its line of JSON")
+        [line] = [line for line in up.output.read_bytes().splitlines() if line.startswith(b"{")]
+        assert msgspec.json.decode(line, type=RunFile) == run
         assert set(run.workers) == {"inbox", "scheduler", "resolver", "sender-1"}
         assert all(worker.metrics_port for name, worker in run.workers.items() if name != "inbox")
         sent = up.command(*HELLO, "--hold", "0")
         assert sent.code == 0, sent.err
         [mail] = up.wait_for_mail()
+        _the_workers_are_watched(up)
         assert b"Subject: Hi\r\n" in mail.read_bytes()
         _each_program_has_its_rights(up, sent.out.strip())
         assert _open_to_others(up.home.path) == []
@@ -40,6 +46,15 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
         assert "no broker at 127.0.0.1" in said.err
     finally:
         up.stop()
+
+
+def _the_workers_are_watched(up: Up) -> None:
+    def counted() -> list[int]:
+        workers = up.command("watch", "--count", "1", "--json").json["workers"]
+        return [sum(counts.get(stage, 0) for counts in workers.values()) for stage in ("routed", "claimed", "tried")]
+
+    wait_until(lambda: counted() == [1, 1, 1], "the counts of its workers")
+    assert "since the workers' start" in up.command("watch", "--count", "1").out
 
 
 def _each_program_has_its_rights(up: Up, mail: str) -> None:

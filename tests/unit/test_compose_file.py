@@ -39,7 +39,25 @@ def test_the_file_follows_the_compose_specification():
 def test_every_service_can_be_scaled(compose: dict[str, Any]):
     for name, service in compose["services"].items():
         assert "container_name" not in service, name
-        assert "ports" not in service, name
+        assert "ports" not in service or name == "rabbitmq", name
+
+
+def test_the_broker_is_reached_from_this_machine_alone_unless_somebody_says_otherwise(compose: dict[str, Any]):
+    assert compose["services"]["rabbitmq"]["ports"] == ["${PILLARBOX_AMQP_PUBLISH:-127.0.0.1:5672}:5672"]
+
+
+def test_the_senders_alone_have_the_secrets_that_settings_name(compose: dict[str, Any]):
+    place = "./secrets/sending:/run/secrets/sending:ro"
+    having = {name for name, service in compose["services"].items() if place in service.get("volumes", [])}
+    assert having == {"sender"}
+    named = re.findall(r'file = "([^"]+)"', (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"))
+    assert named
+    assert all(file.startswith("/run/secrets/sending/") for file in named), named
+
+
+@pytest.mark.parametrize("page", [COMPOSE_FILE, ROOT / "docs" / "operations.md"])
+def test_the_instructions_make_the_folder_of_secrets(page: Path):
+    assert "mkdir -m 700 secrets && mkdir -m 755 secrets/sending" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -86,7 +104,8 @@ def test_every_secret_config_and_volume_is_defined(compose: dict[str, Any]):
     for service in compose["services"].values():
         assert set(service.get("secrets", [])) <= compose["secrets"].keys()
         assert {config["source"] for config in service.get("configs", [])} <= compose["configs"].keys()
-        assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= compose["volumes"].keys()
+        named = {volume.split(":")[0] for volume in service.get("volumes", []) if not volume.startswith("./")}
+        assert named <= compose["volumes"].keys()
         assert set(service.get("depends_on", [])) <= compose["services"].keys()
 
 

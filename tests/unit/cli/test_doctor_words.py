@@ -1,14 +1,27 @@
 """What `pillarbox doctor` makes of what it finds."""
 
 import asyncio
+import errno
+import smtplib
 
 import pytest
 
 from cli.doctor import clock_row
-from cli.doctor_names import alignment_row, dkim_judged, dmarc_judged, helo_row, keys_of, reverse_row, spf_row
-from cli.doctor_rows import Result, failed, ok, skipped
-from cli.doctor_ways import Seen, auth_row, certificate_row, greeting_judged, tls_rows
+from cli.doctor_names import dkim_judged, helo_row, keys_of, reverse_row, spf_row
+from cli.doctor_rows import Result
+from cli.doctor_smtp import Seen
+from cli.doctor_ways import (
+    auth_row,
+    certificate_row,
+    mx_tls_rows,
+    password_rows,
+    refused,
+    relays,
+    signed_in_row,
+    tls_rows,
+)
 from cli.spf import SpfResult
+from services.sender.auth import SignIn
 from services.sender.channel import Channel
 from services.sender.login import Login
 from services.sender.tls import TlsPolicy
@@ -16,7 +29,7 @@ from shared.contracts import Credentials, SecretReference, TlsMode
 from shared.dkim_key import new_key
 from shared.reverse_dns import Confirmed, Unconfirmed, Unknown
 from shared.settings import parse_settings
-from shared.smtp_reply import own_verdict
+from shared.smtp_reply import Reply, own_verdict
 
 DIRECT, RELAY = parse_settings({"delivery": {"mode": "direct"}}), parse_settings({})
 PUBLIC, PRIVATE = "8.8.8.8", "10.0.0.1"
@@ -72,38 +85,6 @@ def test_the_helo_name(identity, finding, expected, says):
 def test_spf(result, expected, advice):
     row = spf_row("a.example", "192.0.2.1", SpfResult(result, "because"))
     assert (row.result, advice in row.advice) == (expected, True)
-
-
-@pytest.mark.parametrize(
-    ("name", "records", "expected"),
-    [
-        ("a.example", [], Result.FAILED),
-        ("a.example", ["v=DMARC1; p=none"], Result.OK),
-        ("a.example", ["v=DMARC1;p=reject; rua=mailto:x@a.example"], Result.OK),
-        ("a.example", ["v=DMARC1; p=sometimes"], Result.FAILED),
-        ("a.example", ["v=DMARC1; p=none", "v=DMARC1; p=none"], Result.FAILED),
-        ("example", ["v=DMARC1; p=none; sp=reject"], Result.OK),
-    ],
-)
-def test_dmarc(name, records, expected):
-    assert dmarc_judged("a.example", name, records).result == expected
-
-
-GOOD, BAD, OPEN = ok("x", ""), failed("x", "", ""), skipped("x", "")
-
-
-@pytest.mark.parametrize(
-    ("spf", "signer", "dkim", "expected"),
-    [
-        ([GOOD], None, [BAD], Result.OK),
-        ([BAD], "a.example", [GOOD], Result.OK),
-        ([BAD], "a.example", [GOOD, BAD], Result.FAILED),
-        ([OPEN], None, [], Result.SKIPPED),
-        ([GOOD, BAD], None, [], Result.FAILED),  # from one of the addresses it does not pass
-    ],
-)
-def test_alignment(spf, signer, dkim, expected):
-    assert alignment_row("a.example", spf, signer, dkim).result == expected
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
@@ -183,10 +164,79 @@ def test_signing_in(credentials, login, shown, expected):
 
 
 @pytest.mark.parametrize(
-    ("greeting", "expected"), [("220 mx", Result.OK), ("554 no", Result.FAILED), ("", Result.FAILED)]
+    ("tried", "expected", "says"),
+    [
+        (SignIn("PLAIN", Reply(235, "2.7.0", "in")), Result.OK, "signed in as robot by PLAIN"),
+        (SignIn("PLAIN", Reply(535, "5.7.8", "no")), Result.FAILED, "PLAIN: 535 5.7.8 no"),
+        (SignIn("PLAIN", Reply(454, "", "later")), Result.FAILED, "PLAIN: 454 later"),
+        (SignIn("", own_verdict(451, "4.7.0", "it offers no AUTH")), Result.FAILED, "it offers no AUTH"),
+    ],
 )
-def test_greetings(greeting, expected):
-    assert greeting_judged("port 25", greeting).result == expected
+def test_a_sign_in_that_was_tried(tried, expected, says):
+    row = signed_in_row(CREDENTIALS, tried)
+    assert (row.result, says in row.found) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "mode", "verify", "advice"),
+    [
+        (CREDENTIALS, TlsMode.ENABLE, False, ["set tls=require"]),
+        (CREDENTIALS, TlsMode.REQUIRE, False, ["set verify=true"]),
+        (CREDENTIALS, TlsMode.REQUIRE, True, []),
+        (CREDENTIALS, TlsMode.NONE, False, []),  # the row on TLS says so
+        (None, TlsMode.ENABLE, False, []),
+    ],
+)
+def test_a_password_for_whoever_answers(credentials, mode, verify, advice):
+    rows = password_rows(credentials, TlsPolicy(mode, verify))
+    assert [row.advice.partition(",")[0] for row in rows] == advice
+    assert all(row.result is Result.WARNING for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown", "expected"),
+    [
+        (TlsMode.NONE, SECURED, [Result.WARNING]),
+        (TlsMode.ENABLE, Seen(name="mx"), [Result.WARNING]),
+        (TlsMode.REQUIRE, Seen(name="mx"), [Result.FAILED]),
+        (TlsMode.ENABLE, SECURED, [Result.OK, Result.OK]),
+        (TlsMode.REQUIRE, seen("not valid: it is not for mx", -1), [Result.OK, Result.OK]),  # of MX hosts any is taken
+    ],
+)
+def test_tls_of_mx_hosts(mode, shown, expected):
+    assert [row.result for row in mx_tls_rows(TlsPolicy(mode, False), shown)] == expected
+
+
+def test_each_relay_is_looked_at_once():
+    usual = {"host": "relay.example", "port": 587}
+    routes = {
+        "a.example": usual,  # the relay of relay mode
+        "b.example": {"host": "b.example"},
+        "c.example": {"host": "b.example"},
+        "d.example": {"host": "b.example", "tls": "require"},
+    }
+    both = parse_settings({"relay": usual, "routes": routes})
+    named = [(of, route.hosts[0].name, route.tls) for of, route in relays(both)]
+    assert named == [
+        ("", "relay.example", TlsMode.ENABLE),
+        (" for b.example and 1 more", "b.example", TlsMode.ENABLE),
+        (" for d.example", "b.example", TlsMode.REQUIRE),
+    ]
+    direct = parse_settings({"delivery": {"mode": "direct"}, "relay": usual, "routes": routes})
+    assert [of for of, _ in relays(direct)] == [" for a.example", *(of for of, _, _ in named[1:])]
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "advice"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused", "ask your network"),
+        (smtplib.SMTPConnectError(554, b"no"), "(554, b'no')", "does not want mail"),
+        (smtplib.SMTPServerDisconnected(), "it hangs up", "does not want mail"),
+    ],
+)
+def test_port_25_that_takes_nothing(error, found, advice):
+    said, what_to_do = refused(error)
+    assert (said, advice in what_to_do) == (found, True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Commands: what is understood, what is refused by the name of its field, and how a selector is spelt."""
 
+import base64
+import json
+
 import pytest
 
 from services.scheduler.commands import parse_command
@@ -34,8 +37,47 @@ def test_a_replacement_brings_its_submission():
         100_000,
     )
     assert isinstance(command, Replace)
+    assert command.submission is not None
     assert command.submission.hold is not None
     assert command.submission.hold.total_seconds() == 90
+
+
+def test_a_replacement_brings_a_finished_message():
+    command = parse_command(
+        b'{"command": "replace", "id": "order-1",'
+        b' "message": {"content": "RnJvbTogYQ==", "mail_from": "", "rcpt_to": ["b@y.example"], "hold": "90s"}}',
+        100_000,
+    )
+    assert isinstance(command, Replace)
+    assert command.message is not None
+    assert (command.message.content, command.message.mail_from) == (b"From: a", "")
+    assert command.message.rcpt_to == ["b@y.example"]
+
+
+def _large(**message: object) -> bytes:
+    return json.dumps({"command": "replace", "id": "x", "message": message}).encode()
+
+
+def test_a_large_finished_message_is_measured_and_read():
+    content = base64.b64encode(b"x" * 4_000_000).decode()
+    command = parse_command(_large(content=content), 25_000_000)
+    assert isinstance(command, Replace)
+    assert command.message is not None
+    assert len(command.message.content) == 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"content": "", "rcpt_to": ["a@x.example"] * 400_000}, "message.rcpt_to"),
+        ({"content": "A" * 60_000_000}, "content"),
+        ({"content": "", "colour": "A" * 5_000_000}, "message.colour"),
+    ],
+)
+def test_a_finished_message_of_too_many_octets_is_refused(message, field):
+    with pytest.raises(Invalid) as refused:
+        parse_command(_large(**message), 25_000_000)
+    assert refused.value.field == field
 
 
 @pytest.mark.parametrize(
@@ -59,6 +101,12 @@ def test_a_replacement_brings_its_submission():
         (b'{"command": "list", "before": -1}', "before", "got -1"),
         (b'{"command": "list", "state": "lost"}', "state", 'got "lost"'),
         (b'{"command": "settings", "revision": 99999999999}', "revision", "got 99999999999"),
+        (b'{"command": "replace", "id": "x"}', "submission", "takes either"),
+        (b'{"command": "replace", "id": "x", "message": {"content": ""}, "submission": {"from": "a"}}', "submission",
+         "takes either"),
+        (b'{"command": "replace", "id": "x", "message": {"content": "?"}}', "message.content", "got"),
+        (b'{"command": "replace", "id": "x", "message": {"content": "", "mail-from": ""}}', "message.mail-from",
+         "did you mean mail_from?"),
         (b'{"command": "replace", "id": "x", "submission": {}}', "submission.from", "is missing"),
         (b'{"command": "replace", "id": "x", "submission": {"from": "a", "headers": {"A": "1", "B": 2}}}',
          'submission.headers."B"', "got 2"),
