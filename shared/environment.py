@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -19,12 +19,16 @@ class InvalidEnvironment(ValueError):
     """A variable that is missing or can not be read; the message names it."""
 
 
+# These ask for no mail store.
+_WITHOUT_STORE = frozenset({"gateway"})
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's environment."""
 
     worker: str  # name of this process, unique: "sender-shop1-4711"
     amqp_url: str  # of one or several nodes, separated by commas
-    store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"
+    store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"; "" of a role that has no store
     metrics_port: int | None  # None: no metrics; 0: a free port, which the log names
     log_level: str
     journal: Path | None  # folder of the senders' journals; None: they keep none
@@ -39,9 +43,7 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
     return Environment(
         worker=variables.get("PILLARBOX_WORKER") or f"{role}-{socket.gethostname()}-{os.getpid()}",
         amqp_url=amqp_url(variables),
-        store_url=_with_password(
-            _named(variables, "PILLARBOX_STORE_URL"), _password(variables, "PILLARBOX_STORE_PASSWORD_FILE")
-        ),
+        store_url="" if role in _WITHOUT_STORE else _store_url(variables),
         metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
         log_level=_log_level(variables),
         journal=_journal(variables),
@@ -55,6 +57,11 @@ def amqp_url(variables: Mapping[str, str] = os.environ) -> str:
     return ",".join(_with_password(url.strip(), password) for url in urls.split(","))
 
 
+def user_of(urls: str) -> str | None:
+    """The user that the broker knows us by, of a URL or the first of several; None for one that names nobody."""
+    return unquote(urlsplit(urls.partition(",")[0]).username or "") or None
+
+
 def without_password(url: str) -> str:
     """The URL, or several with commas, as it may be logged."""
     return _IN_QUERY.sub(r"\1***", _IN_NETLOC.sub(r"\1***@", url))
@@ -63,6 +70,11 @@ def without_password(url: str) -> str:
 # Not parsed: what is written wrong is to be logged too, and may hold a password all the same.
 _IN_NETLOC = re.compile(r"(://[^:@/?#,]*:)[^@,]*(?:@[^@/?#,]*(?=@))*@")
 _IN_QUERY = re.compile(r"([?&]password=)[^&#,]*")
+
+
+def _store_url(variables: Mapping[str, str]) -> str:
+    password = _password(variables, "PILLARBOX_STORE_PASSWORD_FILE")
+    return _with_password(_named(variables, "PILLARBOX_STORE_URL"), password)
 
 
 def _named(variables: Mapping[str, str], name: str) -> str:

@@ -63,7 +63,9 @@ async def _run(environment: Environment, serve: Serve) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info(
-        "starting", amqp_url=without_password(environment.amqp_url), store_url=without_password(environment.store_url)
+        "starting",
+        amqp_url=without_password(environment.amqp_url),
+        store_url=without_password(environment.store_url) or None,
     )
     try:
         broker = Broker(environment.amqp_url, environment.worker)
