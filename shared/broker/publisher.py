@@ -111,7 +111,7 @@ class Publisher(ChannelKeeper):
         return batch.refused
 
     def _withdraw(self, batch: _Batch) -> None:
-        """Nobody waits for it any more, and others may have been told so: after a reconnect it does not go out again."""
+        """Nobody waits for it any more, and others may have been told so: it does not go out after a reconnect."""
         for number in [number for number, (_, waiting) in self._pending.items() if waiting is batch]:
             del self._pending[number]
         self._make_room()

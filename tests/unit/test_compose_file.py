@@ -13,12 +13,14 @@ import yaml
 from cli.commands import build
 from cli.rights import Role
 from cli.running import run
+from services.gateway.place import read_place
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-OURS = ("definitions", "setup", "scheduler", "resolver", "sender")
-SIGN_IN = ("setup", "scheduler", "resolver", "sender", "operator")
-WORKERS = ("scheduler", "resolver", "sender")
+OURS = ("definitions", "setup", "scheduler", "resolver", "sender", "gateway")
+SIGN_IN = ("setup", "scheduler", "resolver", "sender", "gateway", "operator")
+WORKERS = ("scheduler", "resolver", "sender", "gateway")
+WITH_STORE = ("scheduler", "resolver", "sender")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_passwords_come_from_files_that_compose_puts_there(compose: dict[str, An
         if variable.endswith("_FILE"):
             assert value.removeprefix("/run/secrets/") in service["secrets"]
     assert "PILLARBOX_AMQP_PASSWORD_FILE" in service["environment"]
-    assert ("PILLARBOX_STORE_PASSWORD_FILE" in service["environment"]) == (name in WORKERS)
+    assert ("PILLARBOX_STORE_PASSWORD_FILE" in service["environment"]) == (name in WITH_STORE)
 
 
 @pytest.mark.parametrize("name", SIGN_IN)
@@ -83,7 +85,8 @@ def test_every_secret_config_and_volume_is_defined(compose: dict[str, Any]):
     for service in compose["services"].values():
         assert set(service.get("secrets", [])) <= compose["secrets"].keys()
         assert {config["source"] for config in service.get("configs", [])} <= compose["configs"].keys()
-        assert {volume.split(":")[0] for volume in service.get("volumes", [])} <= compose["volumes"].keys()
+        named = {volume.split(":")[0] for volume in service.get("volumes", []) if not volume.startswith("./")}
+        assert named <= compose["volumes"].keys()
         assert set(service.get("depends_on", [])) <= compose["services"].keys()
 
 
@@ -99,6 +102,18 @@ def test_the_health_check_asks_the_port_that_serves_the_metrics(compose: dict[st
     program = service["healthcheck"]["test"][-1]
     compile(program, "health check", "exec")
     assert f"127.0.0.1:{port}/" in program
+
+
+def test_the_gateway_can_start_with_its_environment(compose: dict[str, Any]):
+    place = read_place(compose["services"]["gateway"]["environment"])
+    assert {(one.port, one.implicit_tls) for one in place.listen_at} == {(587, False), (465, True)}
+    assert place.networks == ()  # nobody gets in without signing in
+    assert not place.plaintext_on_loopback
+    mounted = {volume.split(":")[1] for volume in compose["services"]["gateway"]["volumes"]}
+    assert place.certificate is not None
+    assert place.accounts is not None
+    for file in (place.certificate.certificate, place.certificate.key, place.accounts):
+        assert str(file.parent) in mounted
 
 
 def test_the_image_gets_all_it_copies():
