@@ -112,10 +112,7 @@ def list_accounts(file: FileOption = None, home: HomeOption = DEFAULT_HOME, as_j
     if as_json:
         print_json([_shown(name, account) for name, account in known.items()])
     elif known:
-        rows = [
-            [plain(name), _text(account.hold), plain(account.batch), _text(account.rate), plain(" ".join(account.senders))]
-            for name, account in known.items()
-        ]  # fmt: skip
+        rows = [[plain(cell) for cell in _row(name, account)] for name, account in known.items()]
         screen().print(table(["name", "hold", "batch", "mails a minute", "may send as"], rows, wide=["may send as"]))
     else:
         remark("there are no accounts")
@@ -201,6 +198,10 @@ def _shown(name: str, account: "Account") -> dict[str, Any]:
         "rate": account.rate,
         "senders": account.senders,
     }
+
+
+def _row(name: str, account: "Account") -> list[str]:
+    return [name, _text(account.hold), account.batch, _text(account.rate), " ".join(account.senders)]
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ from cli.output import remark
 
 @contextmanager
 def kept_socket(file: Path, what: str) -> Iterator[tuple[socket.socket, int | None]]:
-    """The socket, on the port of the last time if that is free; and the port of the last time, which `file` remembers."""
+    """The socket, on the port of the last time if that is free; and that port, which `file` remembers."""
     former = _port_in(file)
     try:
         listener = listen(former or 0)

@@ -113,11 +113,12 @@ class Dialogue:
 
     async def handle_DATA(self, server: MendedSMTP, session: ClientSession, envelope: MailEnvelope) -> str:  # noqa: N802
         """Take the content, and say yes when the broker has it."""
-        share = Share(self._room, server.data_size_limit)
+        most = server.data_size_limit
+        share = Share(self._room, most)
         try:
             content = await server.input.content(share.take)
-            if content is not None and len(content) > server.data_size_limit:
-                reply = too_large(server.data_size_limit)
+            if content is not None and len(content) > most:
+                reply = too_large(most)
             elif content is None:
                 reply = share.refusal
             else:

@@ -129,5 +129,7 @@ def _spelt(name: str) -> str:
 
 
 def _no_such_header(name: str) -> str:
-    near = difflib.get_close_matches(_spelt(name), _OURS, n=1)
-    return "there is no such header; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(_OURS)}")
+    ends = [ours.removeprefix(_PREFIX) for ours in _OURS]  # the beginning is alike
+    near = difflib.get_close_matches(_spelt(name).removeprefix(_PREFIX), ends, n=1)
+    hint = f"did you mean {_PREFIX}{near[0]}?" if near else f"known are {', '.join(_OURS)}"
+    return f"there is no such header; {hint}"

@@ -80,6 +80,15 @@ class MendedSMTP(SMTP):
         self.command_size_limits = defaultdict(lambda: _LONGEST_COMMAND)
 
     @property
+    def data_size_limit(self) -> int:
+        """Octets of the largest mail, as the settings have it now."""
+        return self._terms.max_size()
+
+    @data_size_limit.setter
+    def data_size_limit(self, _at_the_start: int) -> None:
+        """aiosmtpd's constructor sets it."""
+
+    @property
     def over_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self._tls_protocol is not None
@@ -130,7 +139,6 @@ class MendedSMTP(SMTP):
         return ClientSession(self.loop)
 
     def _create_envelope(self) -> MailEnvelope:
-        self.data_size_limit: int = self._terms.max_size()
         return MailEnvelope()
 
     def _timeout_cb(self) -> None:

@@ -4,7 +4,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Gateway:
         self.accounts = Path(variables["PILLARBOX_ACCOUNTS"])
         self.port = int(variables["PILLARBOX_GATEWAY_SMTP"].rpartition(":")[2])
         self.tls_port = int(variables["PILLARBOX_GATEWAY_SMTPS"].rpartition(":")[2])
+        self.certificate = Path(variables["PILLARBOX_GATEWAY_CERTIFICATE"])
+        self.key = Path(variables["PILLARBOX_GATEWAY_KEY"])
         self.context = ssl.create_default_context(cafile=str(authority.file))
         self.authority = authority
 
@@ -105,6 +107,18 @@ class Talk:
     def send(self, octets: bytes) -> None:
         """Send it as it is."""
         self._socket.sendall(octets)
+
+    def try_to_send(self, octets: bytes) -> None:
+        """Send it to a server that may hang up meanwhile."""
+        with suppress(ConnectionError):
+            self._socket.sendall(octets)
+
+    def rest(self) -> bytes:
+        """All that comes until the server hangs up."""
+        try:
+            return self._file.read()
+        except ConnectionError:
+            return b""
 
     def reply(self) -> str:
         """The next reply, its lines joined by `|`; "" when the server has hung up."""

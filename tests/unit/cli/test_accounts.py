@@ -73,7 +73,7 @@ def test_the_file_is_its_owners_alone_and_keeps_the_mode_it_was_given(tmp_path: 
         (["add", "shop"], "correct horse", 1, "there is such an account"),
         (["add", "new"], "short", 2, "password: has 5 characters; takes 8"),
         (["add", "two words"], "correct horse", 2, "NAME: takes up to 200 characters"),
-        (["add", "new", "--sender", "nobody@"], "correct horse", 2, "--sender: got 'nobody@'; takes an address or a domain"),
+        (["add", "new", "--sender", "nobody@"], "correct horse", 2, "--sender: got 'nobody@'; takes an address"),
         (["add", "new", "--sender", "not a domain"], "correct horse", 2, "--sender: got 'not a domain'"),
         (["add", "new", "--batch", "a\nb"], "correct horse", 2, "--batch: has the control character"),
         (["add", "new", "--hold", "soon"], "correct horse", 2, "takes a duration"),
