@@ -271,5 +271,6 @@ class _Commands:
 
 def _fit(reply: str) -> str:
     """A reply may repeat what a client said: it has to stay one line, of ASCII, and of a length that clients take."""
-    shown = "".join(letter if " " <= letter <= "~" else "?" for letter in reply)
-    return shown[:_LONGEST_REPLY]
+    if not (reply.isascii() and reply.isprintable()):
+        reply = "".join(letter if " " <= letter <= "~" else "?" for letter in reply)
+    return reply[:_LONGEST_REPLY]
