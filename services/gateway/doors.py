@@ -38,6 +38,8 @@ def bind(where: ListenAt) -> socket.socket:
         # The protocol is named because asyncio switches Nagle's algorithm off only where it is: 40 ms a mail.
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 is another place
         bound.bind((where.host, where.port))
     except OSError as error:
         variable = "PILLARBOX_GATEWAY_SMTPS" if where.implicit_tls else "PILLARBOX_GATEWAY_SMTP"

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 HANDSHAKE_WITHIN_S = 30.0
 _OURS_S = 90.0  # the idle time does not count while we make the client wait: a brake, a broker
+_LINGER_S = 10.0  # for a client to read our last words
 _LONGEST_REPLY = 510  # octets without CRLF, RFC 5321 section 4.5.3.1.5
 _LONGEST_COMMAND = 4096  # Input takes no longer line
 # Per connection, by command. Who needs more mails connects again; who needs more of these is not after sending mail.
@@ -142,13 +143,10 @@ class MendedSMTP(SMTP):
         return MailEnvelope()
 
     def _timeout_cb(self) -> None:
-        self._say_goodbye("421 4.4.2 nothing was heard for too long")
-
-    async def _handle_client(self) -> None:
-        try:
-            await super()._handle_client()
-        finally:
-            self._end()
+        if (link := self._link) is not None and link.is_closing():
+            link.abort()  # a client that does not read our last words
+        else:
+            self._say_goodbye("421 4.4.2 nothing was heard for too long")
 
     async def handle_exception(self, error: Exception) -> str:
         if isinstance(error, NotALine):
@@ -160,8 +158,8 @@ class MendedSMTP(SMTP):
         """Say it; close after a 421, a 521, and a refusal too many."""
         text = status if isinstance(status, str) else status.decode("ascii")
         await super().push(_fit(text))
-        if text.startswith(("421", "521")) and (link := self._link) is not None:
-            link.close()
+        if text.startswith(("421", "521")):
+            self._close()
         elif text.startswith(("4", "5")):
             self._errors += 1
             if self._errors >= self._terms.most_errors:
@@ -245,7 +243,12 @@ class MendedSMTP(SMTP):
     def _say_goodbye(self, reply: str) -> None:
         if (link := self._link) is not None and not link.is_closing():
             link.write(f"{reply}\r\n".encode())
+            self._close()
+
+    def _close(self) -> None:
+        if (link := self._link) is not None:
             link.close()
+            self._reset_timeout(_LINGER_S)
 
     def _end(self) -> None:
         if self._on_end is not None:
