@@ -23,7 +23,7 @@ from shared.wishes import check_batch, check_send_at, read_wishes
 _PREFIX = "X-Pillarbox-"
 # Header and AMQP header (docs/contract.md).
 _OURS = {f"{_PREFIX}{name}": name.lower().replace("-", "_") for name in ("Hold", "Send-At", "Batch", "Priority")}
-_FIELD = re.compile(rb"^(x-pillarbox-[!-9;-~]*|from|sender)[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)\r\n", re.I | re.M)
+_FIELD = re.compile(rb"^(x-pillarbox-[^:\r]*?|from|sender)[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)\r\n", re.I | re.M)
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -107,7 +107,7 @@ def _fields(head: bytes) -> Iterator[tuple[str, str]]:
     """The headers that matter here: names in lower case, values unfolded."""
     for found in _FIELD.finditer(head):
         value = found.group(2).decode("utf-8", "replace").replace("\r\n", "").strip()
-        yield found.group(1).decode("ascii").lower(), value
+        yield found.group(1).decode("ascii", "replace").lower(), value
 
 
 def _without_ours(found: re.Match[bytes]) -> bytes:

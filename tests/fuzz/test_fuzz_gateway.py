@@ -1,4 +1,4 @@
-"""Whatever a client sends over SMTP is refused with a reason, or the scheduler finds nothing wrong where the gate looked."""
+"""Whatever comes over SMTP is refused with a reason, or the scheduler finds nothing wrong where the gate looked."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -64,10 +64,12 @@ def test_what_the_gate_has_judged_the_scheduler_does_not_refuse(content: bytes):
         assert letter.field
         assert letter.reason
         return
-    head = letter.content.partition(b"\r\n\r\n")[0]
-    assert b"\r\nx-pillarbox-" not in b"\r\n" + head.lower()
     refused = refusal_by_the_scheduler(letter)
-    assert refused is None or refused.field not in (*OURS, "From", "mail-from", "rcpt-to")
+    head = letter.content.partition(b"\r\n\r\n")[0]
+    if refused is None:
+        assert b"\r\nx-pillarbox-" not in b"\r\n" + head.lower()
+    else:
+        assert refused.field not in (*OURS, "From", "mail-from", "rcpt-to")
 
 
 @rounds
