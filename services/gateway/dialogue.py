@@ -132,13 +132,14 @@ class Dialogue:
     async def _submit(self, content: bytes, server: MendedSMTP, session: ClientSession, envelope: MailEnvelope) -> str:
         now, mail, address = datetime.now(UTC), new_mail_id(), session.address
         name, account = envelope.sender or (None, None)
+        told = {"mail": mail, "client": address, "account": name}
         try:
             letter = read_letter(content, now)
         except Invalid as refused:
-            log.warning("not_submitted", client=address, account=name, reason=str(refused), next="client_is_told")
+            log.warning("not_submitted", **told, reason=str(refused), next="client_is_told")
             return f"550 5.6.0 {refused}"
         if envelope.sender and (refusal := _not_its_own(envelope.sender, [author.spec for author in letter.authors])):
-            log.warning("not_submitted", client=address, account=name, reason=refusal, next="client_is_told")
+            log.warning("not_submitted", **told, reason=refusal, next="client_is_told")
             return f"550 5.7.1 From: {refusal}"
         passage = Passage(
             helo=str(session.host_name),
@@ -151,7 +152,6 @@ class Dialogue:
         traced = received_line(passage, self._place.name, mail, now) + letter.content
         reverse_path = (envelope.mail_from or "").replace("<>", "")
         message = parcel(mail, traced, reverse_path, envelope.rcpt_tos, letter.wishes, account, self._user)
-        told = {"mail": mail, "client": address, "account": name}
         try:
             reply = await self._post.send(message)
         except asyncio.CancelledError:

@@ -4,6 +4,7 @@ Connections are accepted here and not by the event loop's server, which tells no
 """
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,7 +34,7 @@ def bind(where: ListenAt) -> socket.socket:
     """A socket with its address; it does not listen yet. Raises InvalidEnvironment."""
     try:
         if where.descriptor is not None:
-            return socket.socket(fileno=where.descriptor)
+            return _inherited(where.descriptor)
         family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
         # The protocol is named because asyncio switches Nagle's algorithm off only where it is: 40 ms a mail.
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -46,6 +47,13 @@ def bind(where: ListenAt) -> socket.socket:
         place = f"fd:{where.descriptor}" if where.descriptor is not None else f"{where.host}:{where.port}"
         raise InvalidEnvironment(f"{variable}: can not listen on {place}: {error.strerror}") from error
     return bound
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    found = socket.socket(fileno=descriptor)
+    if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
+        raise OSError(errno.EAFNOSUPPORT, "it is no socket for TCP")
+    return found
 
 
 class Doors:

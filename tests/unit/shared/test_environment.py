@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.environment import DEFAULT_AMQP_URL, InvalidEnvironment, amqp_url, read_environment, without_password
+from shared.environment import (
+    DEFAULT_AMQP_URL,
+    InvalidEnvironment,
+    amqp_url,
+    read_environment,
+    user_of,
+    without_password,
+)
 
 STORE = {"PILLARBOX_STORE_URL": "sqlite:////tmp/mail.db"}
 
@@ -16,6 +23,23 @@ def test_the_store_is_all_that_must_be_set():
     assert environment.metrics_port is None
     assert environment.log_level == "info"
     assert environment.worker.startswith("sender-")
+
+
+def test_a_gateway_needs_no_store_and_is_told_of_none():
+    assert read_environment("gateway", {}).store_url == ""
+    assert read_environment("gateway", STORE).store_url == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "user"),
+    [
+        ("amqp://robot:secret@h:5672/v", "robot"),
+        ("amqp://a%40b@h1/v,amqp://other@h2/v", "a@b"),
+        ("amqp://h/v", None),
+    ],
+)
+def test_the_user_is_the_one_of_the_first_url(url: str, user: str | None):
+    assert user_of(url) == user
 
 
 def test_everything_may_be_set():
