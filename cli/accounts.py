@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from cli.failures import CommandFailed, usage
@@ -80,7 +81,6 @@ def passwd(name: NameArgument, file: FileOption = None, home: HomeOption = DEFAU
 
     Who is signed in by the former one has to sign in again.
     """
-    import msgspec
 
     def change(known: "dict[str, Account]") -> None:
         _must_be_there(name, known)
@@ -138,7 +138,7 @@ def _read(file: Path) -> "dict[str, Account]":
         raise CommandFailed(f"{file}: {refused}") from refused
 
 
-def _change(file: Path, change: "Callable[[dict[str, Account]], None]") -> None:
+def _change(file: Path, change: Callable[["dict[str, Account]"], None]) -> None:
     known = _read(file)
     change(known)
     _write(file, known)

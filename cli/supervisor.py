@@ -47,9 +47,7 @@ class Supervisor:
     def __init__(
         self, home: Home, plan: Plan, listeners: Mapping[str, socket.socket], say: Callable[[str], None]
     ) -> None:
-        """`listeners` are the sockets of inbox and gateway: held here, they survive those. `say` tells a person what
-        happens.
-        """
+        """`listeners`: the sockets of inbox and gateway, held here so that they survive those. `say` tells a person."""
         self._home = home
         self._plan = plan
         self._listeners = listeners
@@ -147,13 +145,8 @@ class Supervisor:
 
     def _module(self, name: str) -> list[str]:
         if name == "inbox":
-            return [
-                "cli.inbox",
-                "--folder",
-                self._plan.inbox.folder,
-                "--socket",
-                str(self._listeners["inbox"].fileno()),
-            ]
+            descriptor = str(self._listeners["inbox"].fileno())
+            return ["cli.inbox", "--folder", self._plan.inbox.folder, "--socket", descriptor]
         return [f"services.{name.partition('-')[0]}"]
 
     def _environment(self, name: str) -> dict[str, str]:

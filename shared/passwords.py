@@ -31,7 +31,7 @@ def check_hash(hashed: str) -> None:
     try:
         if argon2.extract_parameters(hashed).type is argon2.Type.ID:
             return
-    except InvalidHashError:
+    except ValueError:  # InvalidHashError, or a number in it is none
         pass
     raise ValueError("takes a hash that begins with $argon2id$, as `pillarbox accounts passwd` writes it")
 

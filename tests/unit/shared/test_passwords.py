@@ -49,7 +49,15 @@ def test_a_hash_is_argon2id_and_never_the_same():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "correct horse", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", "plain:$argon2id$x"]
+    "text",
+    [
+        "",
+        "correct horse",
+        "$argon2id$",
+        "$2b$12$abcdefghijklmnopqrstuv",
+        "plain:$argon2id$x",
+        "$argon2id$v=x$m=a,t=b,p=c$aaaa$bbbb",
+    ],
 )
 def test_what_is_no_hash_is_refused_and_not_repeated(text: str):
     with pytest.raises(ValueError, match=r"^takes a hash that begins with \$argon2id\$, as .* writes it$"):
