@@ -13,7 +13,8 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
-SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim-tools
+SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim-tools \
+    swaks libnet-ssleay-perl msmtp
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
@@ -25,7 +26,7 @@ SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick soak repeat docs clean rabbitmq rabbitmq-4
+.PHONY: help up demo test servers check bench bench-quick soak soak-smtp repeat docs clean rabbitmq rabbitmq-4
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -62,6 +63,9 @@ bench-quick: $(READY) ## run short benchmarks, for a first impression
 soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--minutes 5 --store postgres')
 	@$(PACKAGES) $(SERVERS_FOR_SOAKS)
 	@$(BIN)/python -m soak $(ARGS)
+
+soak-smtp: $(READY) servers ## send ten thousand mails over SMTP while the gateway is killed, and account for each
+	@SMTP_MAILS=10000 $(BIN)/python -m pytest tests/e2e/test_the_gateway_is_killed_under_load.py $(ARGS)
 
 repeat: $(READY) servers ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py tests/fuzz --timeout 0

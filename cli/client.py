@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -15,7 +14,7 @@ from cli.output import encode_hook
 from shared import topology
 from shared.broker import FULL, Broker, Caller, Message, Refused
 from shared.contracts import Answer, Command, Refusal
-from shared.environment import without_password
+from shared.environment import user_of, without_password
 from shared.topology import CONTROL
 
 T = TypeVar("T")
@@ -31,7 +30,7 @@ class Client:
     def __init__(self, broker: Broker, url: str, answer_time: timedelta) -> None:
         self.broker = broker
         self.where = without_password(url)
-        self.user = unquote(urlsplit(url.partition(",")[0]).username or "") or None
+        self.user = user_of(url)
         self._answer_time_s = answer_time.total_seconds()
         self._caller: Caller | None = None
 

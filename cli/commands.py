@@ -2,7 +2,23 @@
 
 import typer
 
-from cli import dead, demo, dkim, doctor, doubt, mails, replace, send, settings, setup, sites, suppression, up, watch
+from cli import (
+    accounts,
+    dead,
+    demo,
+    dkim,
+    doctor,
+    doubt,
+    mails,
+    replace,
+    send,
+    settings,
+    setup,
+    sites,
+    suppression,
+    up,
+    watch,
+)
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -35,6 +51,7 @@ def build() -> typer.Typer:
     app.add_typer(_settings(), name="settings", rich_help_panel=_OPERATING)
     app.add_typer(_dead(), name="dead", rich_help_panel=_OPERATING)
     app.add_typer(_suppression(), name="suppression", rich_help_panel=_OPERATING)
+    app.add_typer(_accounts(), name="accounts", rich_help_panel=_OPERATING)
     app.add_typer(_dkim(), name="dkim", rich_help_panel=_OPERATING)
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
@@ -150,6 +167,25 @@ def _suppression() -> typer.Typer:
     group.command(
         "export", epilog=ending("pillarbox suppression export > list.csv", "pillarbox suppression export --json")
     )(suppression.export_entries)
+    return group
+
+
+def _accounts() -> typer.Typer:
+    group = _group("Accounts of programs that submit over SMTP.")
+    codes = "0 done; 1 no such account, or the file can not be used; 2 wrong usage"
+    group.command(
+        "add",
+        epilog=ending(
+            "pillarbox accounts add shop --hold 10m --batch shop --rate 60 --sender shop.example",
+            "openssl rand -hex 24 | tee password | pillarbox accounts add shop --file /etc/pillarbox/accounts.toml",
+            codes=codes,
+        ),
+    )(accounts.add)
+    group.command("passwd", epilog=ending("pillarbox accounts passwd shop", codes=codes))(accounts.passwd)
+    group.command("remove", epilog=ending("pillarbox accounts remove shop", codes=codes))(accounts.remove)
+    group.command("list", epilog=ending("pillarbox accounts list", "pillarbox accounts list --json", codes=codes))(
+        accounts.list_accounts
+    )
     return group
 
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,15 @@ class InboxPlace(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
 
 
+class GatewayPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where programs submit over SMTP, and as whom."""
+
+    host: str
+    port: int
+    user: str
+    password_file: str
+
+
 class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """One child process of `pillarbox up`."""
 
@@ -41,7 +50,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     store_url: str
     program_urls: dict[str, str] = {}  # of the users for programs, by role; none where the broker is another's
     inbox: InboxPlace
-    workers: dict[str, RunningWorker]  # "scheduler", "resolver", "sender-1", …, "inbox"
+    gateway: GatewayPlace
+    workers: dict[str, RunningWorker]  # "scheduler", "resolver", "sender-1", …, "gateway", "inbox"
 
 
 class Home:
@@ -55,6 +65,9 @@ class Home:
         self.inbox_folder = self.path / "inbox"
         self.journal_folder = self.path / "journal"
         self.inbox_port_file = self.path / "inbox.port"
+        self.gateway_port_file = self.path / "gateway.port"
+        self.accounts_file = self.path / "accounts.toml"
+        self.account_password_file = self.path / "gateway.password"
         self.broker_folder = self.path / "broker"
         self._lock_file = self.path / "up.lock"
 
@@ -121,12 +134,6 @@ class Home:
         """Nothing runs here any more."""
         for file in (self.run_file, self.socket):
             file.unlink(missing_ok=True)
-
-    def inbox_port(self) -> int | None:
-        """The inbox's port of the last time."""
-        with suppress(OSError, ValueError):
-            return int(self.inbox_port_file.read_text(encoding="ascii"))
-        return None
 
 
 def find_broker(home: Home) -> str:

@@ -15,6 +15,7 @@ class Role(enum.StrEnum):
     SCHEDULER = "scheduler"
     RESOLVER = "resolver"
     SENDER = "sender"
+    GATEWAY = "gateway"
     OPERATOR = "operator"  # for the command `pillarbox`
     CLIENT = "client"  # a program that submits mail and gives commands about it
     SUBMITTER = "submitter"  # a program that submits mail
@@ -64,6 +65,8 @@ RIGHTS: dict[Role, Rights] = {
         write=_only(_N(OUTCOME), _N(DEAD)),
         read=_only(*_LANE_QUEUES, _N(SETTINGS)),
     ),
+    # It submits like any program, and reads the settings; that it declares nothing, its log says.
+    Role.GATEWAY: Rights(configure=_only(), write=_only(_N(SUBMIT)), read=_only(_N(SETTINGS))),
     # It puts dead letters back wherever they came from, and counts what waits: that takes some right to the queue with
     # RabbitMQ 4.2.7 and later, and the lanes have names of their own.
     Role.OPERATOR: Rights(

@@ -16,9 +16,10 @@ import typer
 
 from cli.client import connected, declare_topology
 from cli.failures import CommandFailed
+from cli.first_account import gateway_place
 from cli.first_settings import adjust, first_document, seed, store_has_settings
 from cli.home import Home, InboxPlace, RunFile
-from cli.inbox import listen
+from cli.kept_socket import kept_socket
 from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, plain, print_json, print_json_line, remark, say, screen
@@ -34,7 +35,7 @@ from shared.mail_log import start_log
 log = structlog.get_logger()
 
 _BROKER_PATIENCE_S = 60.0
-_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.OPERATOR)
+_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.GATEWAY, Role.OPERATOR)
 _FIRST_ANSWER = timedelta(seconds=30)  # the scheduler may be filling the settings stream from its store
 
 
@@ -48,7 +49,7 @@ def up(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: a RabbitMQ of its own, scheduler, resolver, senders, a test inbox.
+    """Run everything on this machine until Ctrl-C: a RabbitMQ of its own, all workers, a test inbox.
 
     Nothing leaves the machine until a setting says so. Data, logs and the inbox's mail stay in the home. With
     PILLARBOX_AMQP_URL it uses that broker instead of its own, with PILLARBOX_STORE_URL that mail store. With --json
@@ -59,11 +60,21 @@ def up(
     place.create()
     with place.locked(), _terminating(), _log_file(place):
         try:
-            with _broker_of(place) as urls, _inbox_socket(place) as (listener, former_port):
-                inbox = InboxPlace(host="127.0.0.1", port=listener.getsockname()[1], folder=str(place.inbox_folder))
-                store_url = os.environ.get("PILLARBOX_STORE_URL") or place.store_url
-                plan = Plan(amqp_urls=urls, store_url=store_url, inbox=inbox, senders=senders, metrics=metrics)
-                asyncio.run(_run(place, plan, listener, former_port, assignments or [], as_json))
+            with (
+                _broker_of(place) as urls,
+                kept_socket(place.inbox_port_file, "the inbox with the settings") as (inbox, former_port),
+                kept_socket(place.gateway_port_file, "the gateway") as (gateway, _),
+            ):
+                plan = Plan(
+                    amqp_urls=urls,
+                    store_url=os.environ.get("PILLARBOX_STORE_URL") or place.store_url,
+                    inbox=InboxPlace(host="127.0.0.1", port=inbox.getsockname()[1], folder=str(place.inbox_folder)),
+                    gateway=gateway_place(place, gateway.getsockname()[1]),
+                    senders=senders,
+                    metrics=metrics,
+                )
+                listeners = {"inbox": inbox, "gateway": gateway}
+                asyncio.run(_run(place, plan, listeners, former_port, assignments or [], as_json))
         finally:
             place.forget_run()
 
@@ -90,14 +101,14 @@ def scale(
 async def _run(
     home: Home,
     plan: Plan,
-    listener: socket.socket,
+    listeners: Mapping[str, socket.socket],
     former_port: int | None,
     assignments: Sequence[str],
     as_json: bool,
 ) -> None:
     """Start everything, wait for the end, stop everything; then raise what went wrong."""
     stop = asyncio.Event()
-    supervisor = Supervisor(home, plan, listener, lambda words: remark(plain(words)))
+    supervisor = Supervisor(home, plan, listeners, lambda words: remark(plain(words)))
     _on_signals(stop, supervisor)
     serving_it = asyncio.create_task(_serve(home, plan, supervisor, former_port, assignments, as_json))
     await asyncio.wait((serving_it, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
@@ -127,7 +138,7 @@ async def _serve(
             await seed(broker, first_document(plan.inbox, assignments))
     finally:
         await broker.close()
-    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')} and the test inbox")
+    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')}, gateway and test inbox")
     await supervisor.start()
     async with connected(home, _FIRST_ANSWER) as client:
         version, _ = await adjust(client, former_port, plan.inbox, assignments)
@@ -182,20 +193,6 @@ def _broker_of(home: Home) -> Iterator[Mapping[Role, str]]:
     finally:
         remark("stopping RabbitMQ")
         node.stop()
-
-
-@contextmanager
-def _inbox_socket(home: Home) -> Iterator[tuple[socket.socket, int | None]]:
-    """The inbox's socket, on the port of the last time if that is free; and the port of the last time."""
-    former = home.inbox_port()
-    try:
-        listener = listen(former or 0)
-    except OSError:
-        listener = listen(0)
-        remark(f"another program listens on port {former}; the inbox and the settings move to another")
-    with listener:
-        home.inbox_port_file.write_text(f"{listener.getsockname()[1]}\n", encoding="ascii")
-        yield listener, former
 
 
 @contextmanager

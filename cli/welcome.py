@@ -33,6 +33,8 @@ def facts(home: Home, run: RunFile, version: SettingsVersion) -> list[tuple[str,
     return [
         ("publish to", f"exchange {SUBMIT} at {without_password(run.amqp_url)}"),
         ("password", f"in {_near(home.run_file)}; the commands below find it there"),
+        ("or over SMTP", f"{run.gateway.host} port {run.gateway.port}, user {run.gateway.user}, "
+                         f"password in {_near(Path(run.gateway.password_file))}"),
         ("mail goes to", where_mail_goes(version, run)),
         ("mail is held", f"{version.settings['sending']['hold']} (setting sending.hold), then sent; "
                          "until then `retract` takes it back"),

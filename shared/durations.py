@@ -43,6 +43,13 @@ def format_duration(span: timedelta) -> str:
     return text + (f"{rest}s" if rest or not text else "")
 
 
+def decode_duration(kind: type, value: object) -> object:
+    """Durations, for msgspec's `dec_hook`. Raises ValueError."""
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(kind)
+
+
 def _seconds(text: str) -> float:
     if text == "0":
         return 0.0

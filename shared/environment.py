@@ -8,13 +8,13 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import msgspec
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
-_STORELESS = ("resolver",)
+_STORELESS = ("resolver", "gateway")
 
 
 class InvalidEnvironment(ValueError):
@@ -59,6 +59,11 @@ def amqp_url(variables: Mapping[str, str] = os.environ) -> str:
 def _store_url(variables: Mapping[str, str]) -> str:
     url = _named(variables, "PILLARBOX_STORE_URL")
     return _with_password(url, _password(variables, "PILLARBOX_STORE_PASSWORD_FILE"))
+
+
+def user_of(urls: str) -> str | None:
+    """The user that the broker knows us by, of a URL or the first of several; None for one that names nobody."""
+    return unquote(urlsplit(urls.partition(",")[0]).username or "") or None
 
 
 def without_password(url: str) -> str:

@@ -48,6 +48,17 @@ SITES_DOWN = Gauge("pillarbox_sites_down", "Sites that are out of reach or pause
 SIGN_INS_REFUSED = Counter(
     "pillarbox_sign_ins_refused_total", "Sign-ins at a relay that need mending", ["site"], registry=REGISTRY
 )
+GATEWAY_CONNECTIONS = Gauge(
+    "pillarbox_gateway_connections", "SMTP connections of clients that are open", registry=REGISTRY
+)
+GATEWAY_TURNED_AWAY = Counter("pillarbox_gateway_turned_away_total", "Connections beyond the limits", registry=REGISTRY)
+GATEWAY_MAILS = Counter(
+    "pillarbox_gateway_mails_total", "Mails that clients have sent whole, by the code they were answered with",
+    ["code"], registry=REGISTRY,
+)  # fmt: skip
+GATEWAY_SIGN_INS_FAILED = Counter(
+    "pillarbox_gateway_sign_ins_failed_total", "Sign-ins of clients with a wrong name or password", registry=REGISTRY
+)
 REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
 STORE_UNAVAILABLE = Gauge(
     "pillarbox_store_unavailable", "1 while the mail store can not be used and is waited for", registry=REGISTRY

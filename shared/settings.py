@@ -19,6 +19,7 @@ from shared.contracts import Credentials, EventKind, Pace, Revision, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
 from shared.durations import Duration
 from shared.host_names import address_in, is_fit
+from shared.limits import MAX_RECIPIENTS
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain, split_key
 
 _END = r"$(?!\n)"  # Python's `$` alone lets a line end through, which would break out of the HELO command
@@ -322,6 +323,22 @@ class Suppression(_Group, frozen=True, kw_only=True):
     keep: Annotated[Duration, Meta(description="how long such an address stays on it")] = Duration(days=90)
 
 
+class Gateway(_Group, frozen=True, kw_only=True):
+    """How much the SMTP gateways take; each counts for itself."""
+
+    connections: Annotated[int, Meta(ge=1, le=100_000, description="connections at once")] = 500
+    connections_per_address: Annotated[
+        int, Meta(ge=1, le=100_000, description="connections at once from one address (IPv6: one /64)")
+    ] = 50
+    recipients: Annotated[
+        int, Meta(ge=100, le=MAX_RECIPIENTS, description="recipients of one mail")  # RFC 5321 section 4.5.3.1.8
+    ] = 1000
+    errors: Annotated[int, Meta(ge=1, le=100_000, description="refusals on one connection; then it is closed")] = 100
+    idle: Annotated[Duration, Meta(description="how long a client may say nothing; then its connection is closed")] = (
+        Duration(minutes=5)
+    )  # RFC 5321 section 4.5.3.2.7
+
+
 class KeyReference(_Group, frozen=True, kw_only=True):
     """Where a private key lies."""
 
@@ -375,6 +392,7 @@ class Settings(_Group, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     dns: Dns = Dns()
     suppression: Suppression = Suppression()
+    gateway: Gateway = Gateway()
     routes: Annotated[dict[str, RelayRoute], Meta(description="relays by recipient domain")] = {}
     dkim: Annotated[
         dict[str, tuple[DkimKey, ...]],
@@ -555,6 +573,8 @@ def _check_across_fields(settings: Settings) -> None:
     for name in settings.timeouts.__struct_fields__:
         if not getattr(settings.timeouts, name):
             raise Invalid(f"timeouts.{name}", "takes a duration of more than 0")
+    if not settings.gateway.idle:
+        raise Invalid("gateway.idle", "takes a duration of more than 0")
     for group, names in (("routes", settings.routes), ("limits.sites", settings.limits.sites)):
         for name in names:
             if len(name) > _MOST_NAME or not re.fullmatch(_HOST, name) or name != name.lower():

@@ -1,45 +1,23 @@
 """Admission: a submission is judged as a whole, and composed once, or refused with the field that is wrong."""
 
-import os
 import re
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-
-import msgspec
 
 from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
-from services.scheduler.limits import check_recipients
-from services.scheduler.reading import check_contents, check_octets, decode_duration, parse_submission, too_large
-from shared.addresses import refuse_control_characters
+from services.scheduler.reading import check_contents, check_octets, parse_submission, too_large
 from shared.broker import Properties
-from shared.contracts import MAX_MAIL_ID, FinishedMail, Notify, Ret, Submission
-from shared.durations import Duration
-from shared.refusals import Invalid, explain
+from shared.contracts import MAX_MAIL_ID, FinishedMail, Notify, Submission
+from shared.limits import check_recipients
+from shared.mail_ids import new_mail_id
+from shared.refusals import Invalid
 from shared.settings import Settings
+from shared.wishes import check_batch, check_send_at, read_wishes
 
-# A submission may have waited in the queue while the scheduler was away; an older `send_at` is a mistake.
-_LATE = timedelta(hours=1)
-_FAR = timedelta(days=3650)
 _ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
-
-_WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority", "notify", "ret", "ignore_suppression")
-
-
-class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
-    """What the AMQP headers of a finished message may say, in the words of a submission."""
-
-    hold: Duration | None = None
-    send_at: datetime | None = None
-    give_up_after: Duration | None = None
-    batch: str = ""
-    priority: str = "normal"
-    notify: Notify | None = None
-    ret: Ret | None = None
-    ignore_suppression: bool = False
 
 
 def admit(body: bytes, properties: Properties, settings: Settings, revision: int, now: datetime) -> Draft:
@@ -120,24 +98,6 @@ def check_id(given: str, field: str) -> str:
     return given
 
 
-def check_batch(label: str) -> str:
-    """The label itself. Raises Invalid for one that the store could not keep or a list could not show."""
-    try:
-        return refuse_control_characters(label)
-    except ValueError as error:
-        raise Invalid("batch", str(error)) from error
-
-
-def new_mail_id() -> str:
-    """A UUID of version 7 (RFC 9562 section 5.7): ids made later sort later."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    number = (number & ~(0xF << 76)) | (0x7 << 76)
-    number = (number & ~(0x3 << 62)) | (0x2 << 62)
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
 def wishes_of(submission: Submission | FinishedMail) -> Wishes:
     """What a mail says about its handling."""
     return Wishes(
@@ -153,17 +113,7 @@ def wishes_of(submission: Submission | FinishedMail) -> Wishes:
 
 
 def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
-    said = {name: headers[name] for name in _WISH_HEADERS if name in headers}
-    if isinstance(said.get("notify"), str) and said["notify"] != "never":
-        said["notify"] = [word.strip() for word in said["notify"].split(",")]
-    try:
-        wishes = msgspec.convert(said, _WishHeaders, dec_hook=decode_duration)
-    except msgspec.ValidationError as error:
-        raise explain(error, said, _WishHeaders, decode_duration) from error
-    if wishes.priority not in ("normal", "urgent"):
-        raise Invalid("priority", f'got {wishes.priority[:80]!r}; takes "normal" or "urgent"')
-    if len(wishes.batch) > MAX_MAIL_ID:
-        raise Invalid("batch", f"takes at most {MAX_MAIL_ID} characters")
+    wishes = read_wishes(headers)
     return Wishes(
         hold_s=None if wishes.hold is None else wishes.hold.total_seconds(),
         send_at=wishes.send_at,
@@ -192,19 +142,5 @@ def _due(wishes: Wishes, settings: Settings, now: datetime) -> tuple[datetime, s
         due, held_by = now + settings.sending.hold, f"the setting sending.hold = {settings.sending.hold}"
     if wishes.send_at is None:
         return due, held_by
-    send_at = _checked_send_at(wishes.send_at, now)
+    send_at = check_send_at(wishes.send_at, now)
     return (send_at, "the mail's send_at") if send_at > due else (due, held_by)
-
-
-def _checked_send_at(send_at: datetime, now: datetime) -> datetime:
-    if send_at.tzinfo is None:
-        raise Invalid("send_at", f"got {send_at.isoformat()}; takes a time with its offset, such as {_example(now)}")
-    if send_at < now - _LATE:
-        raise Invalid("send_at", f"got {send_at.isoformat()}, which is past; takes a time to come, or none")
-    if send_at > now + _FAR:
-        raise Invalid("send_at", f"got {send_at.isoformat()}; takes a time within ten years")
-    return send_at.astimezone(UTC)
-
-
-def _example(now: datetime) -> str:
-    return (now + timedelta(hours=1)).replace(microsecond=0).isoformat()

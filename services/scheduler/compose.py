@@ -7,9 +7,9 @@ from services.scheduler.body import body_of
 from services.scheduler.composed import Composed
 from services.scheduler.header_rules import ADDRESS_HEADERS, check_encodable, check_single, unsubscribe_lines
 from services.scheduler.headers import address_line, date_line, message_id_line, text_line
-from services.scheduler.limits import check_head, check_headers, check_recipients
 from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses, refuse_control_characters
 from shared.contracts import AddressList, Submission
+from shared.limits import check_head, check_headers, check_recipients
 from shared.refusals import Invalid
 from shared.settings import Identity
 

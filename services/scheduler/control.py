@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from services.scheduler import doubt, inquiry, recall, sites, suppression
-from services.scheduler.admission import check_batch, check_id, compose_within, draft, finish_within, wishes_of
+from services.scheduler.admission import check_id, compose_within, draft, finish_within, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.commands import parse_command, within
@@ -61,6 +61,7 @@ from shared.settings_feed import SettingsFeed
 from shared.store_trouble import StoreFailed
 from shared.topology import QUEUES
 from shared.trouble import what_failed
+from shared.wishes import check_batch
 from shared.worker import finish
 
 log = structlog.get_logger()

@@ -1,7 +1,6 @@
 """A finished message (message/rfc822) is taken as it is: trace header in front, what is missing added, Bcc removed."""
 
 import contextlib
-import io
 import re
 import socket
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ import msgspec
 from services.scheduler.composed import Composed
 from services.scheduler.header_rules import check_octets, check_single, unsubscribe_lines
 from services.scheduler.headers import address_line, date_line, message_id_line, received_line
-from services.scheduler.limits import MAX_HEAD, MAX_HEADERS, check_head, check_headers
 from services.scheduler.long_lines import shorten
 from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses
+from shared.limits import MAX_HEAD, MAX_HEADERS, check_head, check_headers
+from shared.line_ends import has_crlf_alone
 from shared.refusals import Invalid
 from shared.settings import Identity
 
@@ -73,14 +73,6 @@ def _with_crlf(body: bytes) -> bytes:
     if b"\0" in body:
         raise Invalid("content", "has a NUL octet; encode the part in base64")
     return body
-
-
-def has_crlf_alone(body: bytes) -> bool:
-    """Whether every line ends in CRLF, but perhaps the last, and neither CR nor LF stands alone."""
-    # The decoder of universal newlines notes which kinds it meets, ten times as fast as pairs can be counted.
-    decoder = io.IncrementalNewlineDecoder(None, translate=False)
-    decoder.decode(body.decode("latin-1"), final=True)
-    return decoder.newlines in (None, "\r\n")
 
 
 def _check_head(body: bytes) -> None:

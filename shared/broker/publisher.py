@@ -99,12 +99,22 @@ class Publisher(ChannelKeeper):
         if not messages:
             return []
         batch = _Batch(len(messages))
-        for message in messages:
-            while len(self._pending) >= CONFIRM_WINDOW or self._worn or not self._ready.is_set() or self._blocked:
-                await self._wait_for_room()
-            self._put(message, batch)
-        await batch.done
+        try:
+            for message in messages:
+                while len(self._pending) >= CONFIRM_WINDOW or self._worn or not self._ready.is_set() or self._blocked:
+                    await self._wait_for_room()
+                self._put(message, batch)
+            await batch.done
+        except asyncio.CancelledError:
+            self._withdraw(batch)
+            raise
         return batch.refused
+
+    def _withdraw(self, batch: _Batch) -> None:
+        """Nobody waits for it any more, and others may have been told so: it does not go out after a reconnect."""
+        for number in [number for number, (_, waiting) in self._pending.items() if waiting is batch]:
+            del self._pending[number]
+        self._make_room()
 
     @property
     def blocked_by(self) -> str:
@@ -157,6 +167,9 @@ class Publisher(ChannelKeeper):
         else:
             self._settle(tag, nacked)
         self._worn = self._worn or nacked
+        self._make_room()
+
+    def _make_room(self) -> None:
         if not self._worn:
             self._room.set()
         elif not self._pending and self._channel is not None and self._channel.is_open:

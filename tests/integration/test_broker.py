@@ -27,7 +27,7 @@ from tests.support.broker import (
     until,
     until_counted,
 )
-from tests.support.rabbitmq import alarm, evaluate
+from tests.support.rabbitmq import alarm, drop_connections, evaluate
 
 pytestmark = pytest.mark.each_rabbitmq
 
@@ -248,5 +248,27 @@ def test_messages_whose_confirms_do_not_come_are_published_again(rabbitmq, amqp_
                 there |= {delivery.body for delivery in deliveries}
             await consumer.close()
             assert there == {b"0", b"1", b"2"}
+
+    run(scene())
+
+
+def test_what_nobody_waits_for_any_more_is_not_published_after_a_reconnect(rabbitmq, amqp_url):
+    """The broker stops to read in the middle of a message; who published it gives up; the connection breaks."""
+
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            taken: list[bytes] = []
+            with alarm(rabbitmq):
+                for body in numbered(1000):
+                    try:
+                        async with asyncio.timeout(2):
+                            await broker.publisher.publish(to_queue("q", body))
+                    except TimeoutError:
+                        break
+                    taken.append(body)
+                assert broker.publisher.blocked_by
+                await asyncio.to_thread(drop_connections, rabbitmq)
+            assert await broker.publisher.publish(to_queue("q", b"later")) == []
+            assert await drained(broker, "q", len(taken) + 1) == [*taken, b"later"]
 
     run(scene())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import smtplib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +28,14 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
         wait_until(lambda: b'"inbox"' in up.output.read_bytes(), "its line of JSON")
         [line] = [line for line in up.output.read_bytes().splitlines() if line.startswith(b"{")]
         assert msgspec.json.decode(line, type=RunFile) == run
-        assert set(run.workers) == {"inbox", "scheduler", "resolver", "sender-1"}
+        assert set(run.workers) == {"inbox", "scheduler", "resolver", "gateway", "sender-1"}
         assert all(worker.metrics_port for name, worker in run.workers.items() if name != "inbox")
         sent = up.command(*HELLO, "--hold", "0")
         assert sent.code == 0, sent.err
         [mail] = up.wait_for_mail()
         _the_workers_are_watched(up)
         assert b"Subject: Hi\r\n" in mail.read_bytes()
+        _takes_mail_over_smtp(up)
         _each_program_has_its_rights(up, sent.out.strip())
         assert _open_to_others(up.home.path) == []
         pids = up.pids()
@@ -55,6 +57,15 @@ def _the_workers_are_watched(up: Up) -> None:
 
     wait_until(lambda: counted() == [1, 1, 1], "the counts of its workers")
     assert "since the workers' start" in up.command("watch", "--count", "1").out
+
+
+def _takes_mail_over_smtp(up: Up) -> None:
+    place = up.run.gateway
+    assert f"{place.host} port {place.port}, user {place.user}, password in " in up.output.read_text()
+    with smtplib.SMTP(place.host, place.port) as client:
+        client.login(place.user, Path(place.password_file).read_text().strip())
+        client.sendmail("a@x.example", ["b@y.example"], b"From: a@x.example\r\nX-Pillarbox-Hold: 0\r\n\r\nHello\r\n")
+    up.wait_for_mail(2)
 
 
 def _each_program_has_its_rights(up: Up, mail: str) -> None:
@@ -113,6 +124,22 @@ def test_a_killed_inbox_loses_no_connection_and_keeps_its_port(up: Up):
     assert up.command(*HELLO, "--hold", "0").code == 0
     up.wait_for_mail(before + 1)
     assert up.command("settings", "get", "relay.port").out.strip() == str(up.run.inbox.port)
+
+
+def test_a_killed_gateway_keeps_its_port_and_loses_no_connection(up: Up):
+    before, place = len(up.inbox()), up.run.gateway
+    os.kill(up.run.workers["gateway"].pid, signal.SIGKILL)
+    with smtplib.SMTP(place.host, place.port, timeout=60) as client:
+        client.login(place.user, Path(place.password_file).read_text().strip())
+        client.sendmail("a@x.example", ["b@y.example"], b"From: a@x.example\r\nX-Pillarbox-Hold: 0\r\n\r\nHello\r\n")
+    up.wait_for_mail(before + 1)
+    assert up.run.gateway == place
+
+
+def test_accounts_are_those_of_the_running_home(up: Up):
+    assert up.command("accounts", "add", "shop", stdin=b"correct horse\n").code == 0
+    assert [account["name"] for account in up.command("accounts", "list", "--json").json] == ["robot", "shop"]
+    assert up.command("accounts", "remove", "shop").code == 0
 
 
 def test_the_number_of_senders_changes_while_it_runs(up: Up):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.scheduler.limits import MAX_HEAD, MAX_HEADERS, MAX_RECIPIENTS
+from shared.limits import MAX_HEAD, MAX_HEADERS, MAX_RECIPIENTS
 from tests.support.hostile import SUBMISSIONS, judged
 
 SMALL, LARGE, HUGE = 5_000, 40_000, 5_000_000  # octets

@@ -27,6 +27,7 @@ BUSINESS: dict[Role, tuple[set[str], set[str], set[str]]] = {
     Role.SCHEDULER: ({RESOLVE, EVENTS, SETTINGS, DEAD, ""}, {SUBMIT, CONTROL, OUTCOME, SETTINGS}, set()),
     Role.RESOLVER: ({SEND, OUTCOME, DEAD}, {RESOLVE, SETTINGS}, set()),
     Role.SENDER: ({OUTCOME, DEAD}, {SETTINGS, *LANE_QUEUES}, set()),
+    Role.GATEWAY: ({SUBMIT}, {SETTINGS}, set()),
     Role.OPERATOR: ({SUBMIT, CONTROL, SETTINGS, RESOLVE, SEND, OUTCOME}, {EVENTS, SETTINGS, DEAD}, OWN),
     Role.CLIENT: ({SUBMIT, CONTROL}, set(), set()),
     Role.SUBMITTER: ({SUBMIT}, set(), set()),

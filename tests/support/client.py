@@ -99,6 +99,11 @@ class Client:
                 raise TimeoutError(f"{what}: not within {timeout:g} s")
             self._persist(lambda channel: channel.connection.process_data_events(time_limit=0.05))
 
+    def get(self, queue: str) -> tuple[pika.BasicProperties, bytes] | None:
+        """Take one message off a queue, if there is one."""
+        method, properties, body = self._persist(lambda channel: channel.basic_get(queue, auto_ack=True))
+        return None if method is None else (properties, body)
+
     def dead_letters(self, count: int, timeout: float = 30) -> list[tuple[bytes, str]]:
         """Take so many dead letters off their queue: the original and the reason."""
         letters: list[tuple[bytes, str]] = []

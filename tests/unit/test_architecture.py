@@ -88,9 +88,23 @@ def test_only_the_resolver_and_the_questions_that_are_shared_ask_the_dns():
     assert strangers <= {"shared/dns_questions.py", "shared/reverse_dns.py"}
 
 
-def test_only_the_senders_connection_opens_sockets():
+def test_only_the_senders_connection_and_the_gateways_doors_open_sockets():
     openers = {path.as_posix() for path in SOURCES if path.is_relative_to("services") and opens_sockets(_parse(path))}
-    assert openers <= {"services/sender/connection.py"}
+    assert openers <= {"services/sender/connection.py", "services/gateway/doors.py"}
+
+
+def test_a_gateway_keeps_nothing_and_needs_no_store():
+    users = files_that_import("shared.mail_store") | files_that_import("sqlalchemy")
+    assert not {path for path in users if path.startswith("services/gateway/")}
+
+
+def test_only_the_gateway_and_the_test_inbox_speak_smtp_as_servers():
+    users = {path for path in files_that_import("aiosmtpd") if not path.startswith("services/gateway/")}
+    assert users == {"cli/inbox.py"}
+
+
+def test_passwords_are_hashed_in_one_place():
+    assert files_that_import("argon2") == {"shared/passwords.py"}
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__main__.py"], ids=str)

@@ -13,12 +13,13 @@ import yaml
 from cli.commands import build
 from cli.rights import Role
 from cli.running import run
+from services.gateway.place import read_place
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-OURS = ("definitions", "setup", "scheduler", "resolver", "sender")
-SIGN_IN = ("setup", "scheduler", "resolver", "sender", "operator")
-WORKERS = ("scheduler", "resolver", "sender")
+OURS = ("definitions", "setup", "scheduler", "resolver", "sender", "gateway")
+SIGN_IN = ("setup", "scheduler", "resolver", "sender", "gateway", "operator")
+WORKERS = ("scheduler", "resolver", "sender", "gateway")
 USE_THE_STORE = ("scheduler", "sender")
 
 
@@ -121,6 +122,18 @@ def test_the_health_check_asks_the_port_that_serves_the_metrics(compose: dict[st
     program = service["healthcheck"]["test"][-1]
     compile(program, "health check", "exec")
     assert f"127.0.0.1:{port}/" in program
+
+
+def test_the_gateway_can_start_with_its_environment(compose: dict[str, Any]):
+    place = read_place(compose["services"]["gateway"]["environment"])
+    assert {(one.port, one.implicit_tls) for one in place.listen_at} == {(587, False), (465, True)}
+    assert place.networks == ()  # nobody gets in without signing in
+    assert not place.plaintext_on_loopback
+    mounted = {volume.split(":")[1] for volume in compose["services"]["gateway"]["volumes"]}
+    assert place.certificate is not None
+    assert place.accounts is not None
+    for file in (place.certificate.certificate, place.certificate.key, place.accounts):
+        assert str(file.parent) in mounted
 
 
 def test_the_image_gets_all_it_copies():

@@ -7,11 +7,9 @@ from email.policy import default
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.scheduler.composed import Composed
-from services.scheduler.finished import has_crlf_alone, take_finished
+from services.scheduler.finished import take_finished
 from shared.refusals import Invalid
 from shared.settings import Identity
 
@@ -366,9 +364,3 @@ def test_the_subject_in_lists_is_decoded_and_fit_to_be_shown(subject, shown):
     result = take(with_headers(*MINIMAL, "Subject: @").replace(b"@\r\n\r\n", subject + b"\r\n\r\n"))
     assert re.sub(r"\s+", " ", result.subject) == shown
     assert subject in result.content
-
-
-@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\xc2\x85", b"\x0b"]), max_size=12).map(b"".join))
-def test_line_ends_other_than_crlf_are_found_wherever_they_stand(text: bytes):
-    pairs = text.count(b"\r\n")
-    assert has_crlf_alone(text) == (text.count(b"\r") == text.count(b"\n") == pairs)

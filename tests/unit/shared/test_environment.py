@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.environment import DEFAULT_AMQP_URL, InvalidEnvironment, amqp_url, read_environment, without_password
+from shared.environment import (
+    DEFAULT_AMQP_URL,
+    InvalidEnvironment,
+    amqp_url,
+    read_environment,
+    user_of,
+    without_password,
+)
 
 STORE = {"PILLARBOX_STORE_URL": "sqlite:////tmp/mail.db"}
 
@@ -22,6 +29,23 @@ def test_a_resolver_is_told_nothing_of_the_store():
     assert read_environment("resolver", {}).store_url == ""
     told = {"PILLARBOX_STORE_URL": "postgresql+psycopg://u@db/mail", "PILLARBOX_STORE_PASSWORD_FILE": "/nowhere/secret"}
     assert read_environment("resolver", told).store_url == ""
+
+
+def test_a_gateway_needs_no_store_and_is_told_of_none():
+    assert read_environment("gateway", {}).store_url == ""
+    assert read_environment("gateway", STORE).store_url == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "user"),
+    [
+        ("amqp://robot:secret@h:5672/v", "robot"),
+        ("amqp://a%40b@h1/v,amqp://other@h2/v", "a@b"),
+        ("amqp://h/v", None),
+    ],
+)
+def test_the_user_is_the_one_of_the_first_url(url: str, user: str | None):
+    assert user_of(url) == user
 
 
 def test_everything_may_be_set():

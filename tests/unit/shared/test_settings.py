@@ -304,3 +304,19 @@ def test_a_name_that_may_not_be_said_in_ehlo_is_refused(field, name):
 @pytest.mark.parametrize("name", ["auto", "mail.example", "[192.0.2.1]", "[IPv6:2001:db8::1]"])
 def test_a_name_or_an_address_literal_may_be_said_in_ehlo(name):
     assert parse_settings({"identity": {"helo_name": name}}).identity.helo_name == name
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("idle", 0, "takes a duration of more than 0"),
+        ("recipients", 99, "takes a whole number >= 100"),  # RFC 5321 section 4.5.3.1.8
+        ("recipients", 10_001, "takes a whole number <= 10000"),  # no more than the scheduler takes
+        ("connections", 0, "takes a whole number >= 1"),
+    ],
+)
+def test_a_gateway_takes_something_from_everybody(field: str, value: int, says: str):
+    with pytest.raises(Invalid) as refused:
+        parse_settings({"gateway": {field: value}})
+    assert refused.value.field == f"gateway.{field}"
+    assert says in refused.value.reason
