@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 _BACKLOG = 500
 _PAUSE_S = 0.2  # after what keeps us from accepting, such as a lack of file descriptors
-_STOPS_WITHIN_S = 25.0  # longer, and whoever stops us takes to `kill -9`
+_STOPS_WITHIN_S = 20.0  # longer, and whoever stops us takes to `kill -9`
 
 
 def bind(where: ListenAt) -> socket.socket:

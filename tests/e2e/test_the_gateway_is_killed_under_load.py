@@ -18,7 +18,7 @@ CONNECTIONS = 20
 _ID = re.compile(rb"with ESMTPSA id ([0-9a-f-]{36});")
 
 
-@pytest.mark.timeout(120 + MAILS // 10)
+@pytest.mark.timeout(300 + MAILS // 10)
 def test_none_is_lost_that_was_answered_with_250(
     start_pipeline: StartPipeline, sink: RecordingSink, authority: Authority, tmp_path: Path
 ):

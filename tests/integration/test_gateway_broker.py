@@ -1,7 +1,6 @@
 """The gateway when its broker goes, is short of something, or refuses; and when the gateway itself is asked to stop."""
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -47,9 +46,7 @@ def test_a_broker_that_is_away_costs_a_451_and_nothing_else(own_node: PrivateNod
     sync_queue_registry(own_node)
     with greeted(gateway) as talk, ThreadPoolExecutor(1) as pool:
         own_node.stop()
-        began = time.monotonic()
         assert send(talk).startswith("451 4.3.2 the mail queue takes nothing now; try again later")
-        assert 25 < time.monotonic() - began < 60
         # One that comes back meanwhile has the mail, and its client need not come again.
         begin(talk)
         waiting = pool.submit(talk.ask, HELLO + b".\r\n")
@@ -95,7 +92,7 @@ def test_asked_to_stop_it_finishes_the_mail_under_way_and_parts_from_the_others(
         stopping = gateway.pipeline.stop_later(gateway.worker)
         assert idle.reply().startswith("421 4.3.2 the server stops")
         assert idle.reply() == ""
-        wait_until(lambda: not is_listening(gateway.port), "a closed door")
+        wait_until(lambda: not is_listening(gateway.port), "a closed door", 30)
         assert busy.ask(b".\r\n").startswith("250 2.0.0 Ok: queued as ")
         assert busy.reply().startswith("421 4.3.2 ")
         stopping.result(30)

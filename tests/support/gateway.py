@@ -101,6 +101,10 @@ class Talk:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._file.close()
         self._socket.close()
 
@@ -136,11 +140,6 @@ class Talk:
         """Send it, and wait for a reply."""
         self.send(octets)
         return self.reply()
-
-    def wrap(self, context: ssl.SSLContext) -> None:
-        """Do the handshake."""
-        self._socket = context.wrap_socket(self._socket, server_hostname="localhost")
-        self._file = self._socket.makefile("rb")
 
 
 @cache

@@ -12,7 +12,7 @@ import msgspec
 
 from tests.support.gateway import Gateway
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 _LOST = (smtplib.SMTPException, OSError)
 
 
@@ -59,7 +59,7 @@ class SmtpLoad:
             time.sleep(0.01)
 
     def _send(self) -> None:
-        deadline, waiting = time.monotonic() + 4 * _PATIENCE_S, self._next()
+        deadline, waiting = time.monotonic() + 2 * _PATIENCE_S, self._next()
         while waiting is not None:
             try:
                 with self._gateway.client() as client:
