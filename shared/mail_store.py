@@ -23,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from shared import metrics
 from shared.environment import without_password
+from shared.hot_statements import HotStatement, among, numbers_for
 from shared.store_trouble import StoreAway, StoreUnusable, explained
 from shared.trouble import Trouble
 
@@ -34,7 +35,7 @@ class State(enum.IntEnum):
     """Where a mail stands for one recipient; the name in lower case is the word used everywhere else."""
 
     HELD = 1
-    RELEASING = 2  # being published to a resolver
+    RELEASING = 2  # being published to a resolver, or just published
     RELEASED = 3  # with a resolver or in a lane
     CLAIMED = 4  # a sender has it
     DEFERRED = 5
@@ -57,6 +58,16 @@ RELEASED_LEASE = timedelta(hours=6)
 CLAIM_LEASE = timedelta(seconds=90)
 
 
+def milliseconds(moment: datetime) -> int:
+    """Since 1970."""
+    return round(moment.timestamp() * 1000)
+
+
+def moment_of(milliseconds: int) -> datetime:
+    """The time of so many milliseconds since 1970."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
 class Instant(sa.types.TypeDecorator[datetime]):
     """An aware datetime, kept as milliseconds since 1970."""
 
@@ -65,11 +76,11 @@ class Instant(sa.types.TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
         """To milliseconds."""
-        return None if value is None else round(value.timestamp() * 1000)
+        return None if value is None else milliseconds(value)
 
     def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
         """From milliseconds."""
-        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+        return None if value is None else moment_of(value)
 
 
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by INTEGER keys only
@@ -306,19 +317,29 @@ def transact(
 
     Rows are locked in order wherever a statement allows to say so; an UPDATE of many does not.
     """
-    for attempt in tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_was_deadlock),
-        stop=tenacity.stop_after_attempt(10),
-        wait=tenacity.wait_random(0, 0.1),
-        reraise=True,
-    ):
-        with attempt, engine.begin() as connection:
-            result = function(connection, *args, **kwargs)
-    return result
+
+    def once() -> T:
+        with engine.begin() as connection:
+            return function(connection, *args, **kwargs)
+
+    try:
+        return once()
+    except sa.exc.OperationalError as error:
+        if not _was_deadlock(error):
+            raise
+    return _AFTER_A_DEADLOCK(once)
 
 
 def _was_deadlock(error: BaseException) -> bool:
     return isinstance(error, sa.exc.OperationalError) and getattr(error.orig, "sqlstate", "") == "40P01"
+
+
+_AFTER_A_DEADLOCK = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(_was_deadlock),
+    stop=tenacity.stop_after_attempt(9),
+    wait=tenacity.wait_random(0, 0.1),
+    reraise=True,
+)
 
 
 # Of drivers; what a URL says itself stands. A store that hangs must become one that can not be used.
@@ -397,6 +418,24 @@ def count_on(connection: sa.Connection, now: datetime) -> None:
         connection.execute(sa.text(statement), {"start": start} if ":start" in statement else {})
 
 
+_LAST_ON_SQLITE = (
+    "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{table}'), 0),"
+    " coalesce((SELECT max(no) FROM {table}), 0))"
+)
+_NEXT_ON_POSTGRESQL = "SELECT nextval(%s) FROM generate_series(1, %s)"
+
+
+def next_numbers(connection: sa.Connection, table: sa.Table, count: int) -> Sequence[int]:
+    """Numbers for rows that this transaction is about to insert: to ask for them beforehand costs less than RETURNING.
+
+    On SQLite nobody else writes meanwhile, and they are those that AUTOINCREMENT would give.
+    """
+    if connection.dialect.name == "sqlite":
+        last = connection.exec_driver_sql(_LAST_ON_SQLITE.format(table=table.name)).scalar_one()
+        return range(last + 1, last + 1 + count)
+    return connection.exec_driver_sql(_NEXT_ON_POSTGRESQL, (f"{table.name}_no_seq", count)).scalars().all()
+
+
 def insert_missing(connection: sa.Connection, table: sa.Table, key: str) -> Any:
     """An INSERT that leaves a row of the same key as it is: on PostgreSQL another scheduler may have been quicker."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -423,22 +462,24 @@ class Claim(msgspec.Struct, frozen=True):
     content: bytes  # of its mail; shared with the mail's other recipients
 
 
-_claim = (
-    sa.update(recipients)
-    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
-    .where(recipients.c.state.in_([int(state) for state in CLAIMABLE]))
-    .values(
-        state=int(State.CLAIMED),
-        since=bindparam("now"),
-        claimed=bindparam("now"),
-        wake=bindparam("lease_end"),
-        worker=bindparam("by"),
+_claim = HotStatement(
+    lambda connection: (
+        sa.update(recipients)
+        .where(among(connection, recipients.c.no), sa.or_(*(recipients.c.state == int(state) for state in CLAIMABLE)))
+        .values(
+            state=int(State.CLAIMED),
+            since=bindparam("now"),
+            claimed=bindparam("now"),
+            wake=bindparam("lease_end"),
+            worker=bindparam("by"),
+        )
+        .returning(recipients.c.no, recipients.c.mail, recipients.c.attempt)
     )
-    .returning(recipients.c.no, recipients.c.mail, recipients.c.attempt)
 )
 
-_read_contents = sa.select(contents.c.mail, contents.c.data).where(
-    contents.c.mail.in_(bindparam("numbers", expanding=True))
+# By itself, not with the claim: the content that several recipients share is read once.
+_read_contents = HotStatement(
+    lambda connection: sa.select(contents.c.mail, contents.c.data).where(among(connection, contents.c.mail))
 )
 
 _renew = (
@@ -456,17 +497,15 @@ def claim(connection: sa.Connection, numbers: Sequence[int], worker: str, now: d
 
     Those missing from the result were retracted, replaced, claimed by another or are final: they are not to be sent.
     """
-    claimed = [
-        row
-        for part in chunks(numbers)
-        for row in connection.execute(
-            _claim, {"numbers": part, "now": now, "lease_end": now + CLAIM_LEASE, "by": worker}
-        )
-    ]
+    times = {"now": milliseconds(now), "lease_end": milliseconds(now + CLAIM_LEASE)}
+    claimed: list[Any] = []
+    for part in chunks(numbers):
+        claimed += _claim.run(connection, numbers=numbers_for(connection, part), by=worker, **times).all()
     found: dict[int, bytes] = {}
-    for part in chunks(list({row.mail for row in claimed})):
-        found.update((row.mail, row.data) for row in connection.execute(_read_contents, {"numbers": part}))
-    return {row.no: Claim(row.attempt, found[row.mail]) for row in claimed}
+    for part in chunks(list({mail for _, mail, _ in claimed})):
+        for row in _read_contents.run(connection, numbers=numbers_for(connection, part)):
+            found[row.mail] = row.data
+    return {number: Claim(attempt, found[mail]) for number, mail, attempt in claimed}
 
 
 def renew_claims(connection: sa.Connection, numbers: Sequence[int], worker: str, now: datetime) -> frozenset[int]:
