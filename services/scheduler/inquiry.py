@@ -54,7 +54,7 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
         case State.HELD:
             why = f"held {until} by {held_by}"
         case State.RELEASING:
-            why = f"being handed to a resolver since {_when(recipient.since)}; if that was lost, again at " + _when(
+            why = f"on its way to a sender since {_when(recipient.since)}; if it was lost there, again at " + _when(
                 recipient.wake
             )
         case State.RELEASED:

@@ -212,8 +212,10 @@ def apply_reports(
                 continue
             if each.recipient in changes and not isinstance(each.outcome, Delivered):
                 continue  # known already; but whatever else was said, what was delivered may not go again
+            if pending.attempt != each.attempt:  # a late delivery is that of an earlier one
+                pending = msgspec.structs.replace(pending, attempt=each.attempt)
             changes[each.recipient] = decide(
-                msgspec.structs.replace(pending, attempt=each.attempt),  # a late delivery is that of an earlier one
+                pending,
                 each.outcome,
                 worker=report.worker,
                 revision=report.revision,

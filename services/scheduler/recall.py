@@ -24,7 +24,7 @@ from shared.contracts import (
     RetractResult,
     Selector,
 )
-from shared.mail_store import RETRACTABLE, State, chunks, contents, history, mails, recipients
+from shared.mail_store import RETRACTABLE, State, chunks, contents, history, insert_missing, mails, recipients
 
 ANSWERED = 1000  # mails named in one answer; the counts are of all
 # In one transaction: others are waiting for the lock, and a batch may have a million mails.
@@ -238,7 +238,7 @@ def _remember(connection: sa.Connection, selector: Selector, now: datetime, revi
         "smtputf8": False, "urgent": False, "submitted_by": "", "admitted": now, "due": now, "give_up": now,
         "revision": revision, "held_by": "", "retracted_before_arrival": True,
     }  # fmt: skip
-    connection.execute(store.insert_unless_known(connection), [values])
+    connection.execute(insert_missing(connection, mails, "id"), [values])
     query = sa.select(mails.c.retracted_before_arrival).where(mails.c.id == selector.id)
     return bool(connection.execute(query).scalar())
 

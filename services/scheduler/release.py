@@ -27,10 +27,20 @@ _RECIPIENTS = 2000  # in one message, but for one mail that has more: a resolver
 _LOOK_AT_LEAST_EVERY = timedelta(seconds=5)
 _WHEN_REFUSED = timedelta(seconds=2)
 _PAUSE_S = 1.0
-# `released` only lengthens a lease of thirty seconds, so it can wait for company.
-_MARK_EVERY_S = 0.5
+_MARK_EVERY_S = 1.0
+# `released` only lengthens a lease of thirty seconds, and most mail is delivered before half of that is over: what is
+# marked then is only what still waits for a sender.
+_MARK_WITH_LEFT = timedelta(seconds=15)
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+class Confirmed(msgspec.Struct, frozen=True):
+    """Recipients that the broker has taken in one message."""
+
+    numbers: list[int]
+    first: datetime  # end of a lease of theirs
+    last: datetime
 
 
 class Releaser:
@@ -43,7 +53,7 @@ class Releaser:
         self._publisher = publisher
         self._announcer = announcer
         self._desk = desk
-        self._confirmed: list[int] = []
+        self._confirmed: list[Confirmed] = []
         self._refused = Trouble("release_refused")
         self._alarm = alarm
         self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
@@ -59,7 +69,8 @@ class Releaser:
                 await self._put_back(numbers, refused[id(message)])
             else:
                 self._refused.over()
-                self._confirmed += numbers
+                ends = [each.lease_end for each in part]
+                self._confirmed.append(Confirmed(numbers, min(ends), max(ends)))
                 metrics.RELEASED.inc(len(numbers))
         if self._announcer.wanted("released"):
             await self._announcer.announce(_events(leaving, self._announcer.revision))
@@ -81,12 +92,15 @@ class Releaser:
         return due.count
 
     async def mark_loop(self) -> None:
-        """Mark what the broker has confirmed, for ever."""
+        """Mark what the broker has confirmed and no sender has claimed in time, for ever."""
         while True:
             await asyncio.sleep(_MARK_EVERY_S)
-            confirmed, self._confirmed = self._confirmed, []
-            if confirmed:
-                await self._thread.run(store.mark_released, confirmed, datetime.now(UTC))
+            now = datetime.now(UTC)
+            due, self._confirmed = due_for_mark(self._confirmed, now)
+            if due:
+                numbers = [number for each in due for number in each.numbers]
+                first, last = min(each.first for each in due), max(each.last for each in due)
+                await self._thread.run(store.mark_unclaimed, numbers, first, last, now)
 
     async def _sleep(self) -> None:
         latest = datetime.now(UTC) + _LOOK_AT_LEAST_EVERY
@@ -97,6 +111,15 @@ class Releaser:
         wake = datetime.now(UTC) + _WHEN_REFUSED * self._chance.uniform(0.5, 1.5)
         self._refused.seen(reason, next="wait_in_the_store_and_try_again")
         await self._thread.run(store.put_back, numbers, wake)
+
+
+def due_for_mark(confirmed: Sequence[Confirmed], now: datetime) -> tuple[list[Confirmed], list[Confirmed]]:
+    """Those whose lease has little left, and the others."""
+    due: list[Confirmed] = []
+    later: list[Confirmed] = []
+    for each in confirmed:
+        (due if each.first - now <= _MARK_WITH_LEFT else later).append(each)
+    return due, later
 
 
 def parts_of(leaving: Sequence[Leaving]) -> Iterator[list[Leaving]]:

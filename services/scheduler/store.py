@@ -4,7 +4,8 @@ Each is a function of an open transaction (`StoreThread.run`); statements work o
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from services.scheduler.composed import Draft
 from services.scheduler.outcomes import Change, Pending
 from services.scheduler.suppression import Suppressed
 from shared.contracts import Envelope, Recipient, RecipientOutcome, RouteRequest
+from shared.hot_statements import HotStatement, among, numbers_for
 from shared.mail_store import (
     RELEASED_LEASE,
     RELEASING_LEASE,
@@ -25,9 +27,18 @@ from shared.mail_store import (
     history,
     insert_missing,
     mails,
+    milliseconds,
+    moment_of,
+    next_numbers,
     recipients,
 )
 from shared.smtp_reply import Reply
+
+_HELD, _RELEASING = int(State.HELD), int(State.RELEASING)
+_RELEASING_LEASE = RELEASING_LEASE // timedelta(milliseconds=1)
+
+# Rows that are written together have most times in common.
+_milliseconds, _moment = lru_cache(maxsize=1000)(milliseconds), lru_cache(maxsize=1000)(moment_of)
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -39,7 +50,8 @@ class Admitted(msgspec.Struct, frozen=True):
     @property
     def leaving(self) -> "Leaving":
         """What the resolver is asked when it goes at once."""
-        return Leaving(RouteRequest(_envelope_of(self.draft, self.recipients), 1), self.draft.batch)
+        request = RouteRequest(_envelope_of(self.draft, self.recipients), 1)
+        return Leaving(request, self.draft.batch, self.draft.admitted + RELEASING_LEASE)
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -56,6 +68,7 @@ class Leaving(msgspec.Struct, frozen=True):
 
     request: RouteRequest
     batch: str
+    lease_end: datetime
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -70,6 +83,17 @@ class Due(msgspec.Struct, frozen=True):
 # Admit
 
 
+_insert_mail = HotStatement(
+    lambda connection: insert_missing(connection, mails, "id"), [column.name for column in mails.c]
+)
+_mails_there = HotStatement(lambda connection: sa.select(mails.c.no).where(among(connection, mails.c.no)))
+
+_insert_recipient = HotStatement(
+    lambda _: sa.insert(recipients), ("no", "mail", "address", "state", "since", "wake", "attempt", "released")
+)
+_insert_content = HotStatement(lambda _: sa.insert(contents), ("mail", "data"))
+
+
 def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
     """Store drafts; those due at once are `releasing` from the start and are to be published now."""
     fresh: dict[str, Draft] = {}
@@ -78,10 +102,7 @@ def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
     numbers = _insert_mails(connection, list(fresh.values()))
     new = [(draft, numbers[draft.id]) for draft in fresh.values() if draft.id in numbers]
     rows, suppressed = insert_recipients(connection, new)
-    if new:
-        connection.execute(
-            sa.insert(contents), [{"mail": number, "data": draft.composed.content} for draft, number in new]
-        )
+    _insert_content.run_for_each(connection, [(number, draft.composed.content) for draft, number in new])
     admitted = [Admitted(draft, tuple(rows[number])) for draft, number in new]
     taken = {id(draft) for draft, _ in new}
     known = [draft for draft in drafts if id(draft) not in taken]
@@ -95,13 +116,19 @@ def admit(connection: sa.Connection, drafts: Sequence[Draft]) -> Admission:
 
 
 def _insert_mails(connection: sa.Connection, drafts: list[Draft]) -> dict[str, int]:
-    rows = connection.execute(insert_unless_known(connection), [_mail_row(draft) for draft in drafts])
-    return {row.id: row.no for row in rows}
-
-
-def insert_unless_known(connection: sa.Connection) -> Any:
-    """Insert mails and return id and number of those whose id was not there."""
-    return insert_missing(connection, mails, "id").returning(mails.c.id, mails.c.no)
+    """Insert mails; the numbers of those whose id was not there, by id."""
+    numbers = next_numbers(connection, mails, len(drafts))
+    rows = [_mail_row(draft, number) for draft, number in zip(drafts, numbers, strict=True)]
+    inserted = _insert_mail.run_for_each(connection, rows)
+    given = {draft.id: number for draft, number in zip(drafts, numbers, strict=True)}
+    if inserted == len(drafts):
+        return given
+    there = {
+        number
+        for part in chunks(numbers)
+        for number in _mails_there.run(connection, numbers=numbers_for(connection, part)).scalars()
+    }
+    return {id: number for id, number in given.items() if number in there}
 
 
 def insert_recipients(
@@ -110,13 +137,12 @@ def insert_recipients(
     """Insert the recipients of mails of these numbers: who gets them, by number, and who is suppressed."""
     verdicts = suppression.verdicts(connection, [draft for draft, _ in new])
     found: dict[int, list[Recipient]] = {number: [] for _, number in new}
-    rows = [row for draft, number in new for row in _recipient_rows(draft, number, verdicts)]
-    if rows:
-        inserted = connection.execute(
-            sa.insert(recipients).returning(recipients.c.no, recipients.c.mail, recipients.c.address), rows
-        )
-        for number, mail, address in inserted:
-            found[mail].append(Recipient(number, address))
+    going = [(draft, number, to) for draft, number in new for to in _recipients_of(draft, verdicts)]
+    rows = []
+    for no, (draft, mail, address) in zip(next_numbers(connection, recipients, len(going)), going, strict=True):
+        rows.append((no, mail, address, *_start(draft)))
+        found[mail].append(Recipient(no, address))
+    _insert_recipient.run_for_each(connection, rows)
     suppressed = [one for draft, number in new for one in _suppressed(draft, number, verdicts)]
     if suppressed:
         connection.execute(sa.insert(recipients), [suppression.bounced_row(one) for one in suppressed])
@@ -129,30 +155,30 @@ def _suppressed(draft: Draft, number: int, verdicts: dict[str, Reply]) -> list[S
     return [Suppressed(draft, number, to, verdicts[to]) for to in draft.composed.recipients if to in verdicts]
 
 
-def _recipient_rows(draft: Draft, number: int, verdicts: dict[str, Reply]) -> list[dict[str, Any]]:
-    """The rows of a draft's recipients, held or, where it is due at once, already `releasing`."""
-    at_once = draft.due <= draft.admitted
-    return [
-        {
-            "mail": number,
-            "address": address,
-            "state": int(State.RELEASING if at_once else State.HELD),
-            "since": draft.admitted,
-            "wake": draft.admitted + RELEASING_LEASE if at_once else draft.due,
-            "released": draft.admitted if at_once else None,
-            "attempt": 1,
-        }
-        for address in draft.composed.recipients
-        if draft.ignore_suppression or address not in verdicts
-    ]
+def _recipients_of(draft: Draft, verdicts: dict[str, Reply]) -> Sequence[str]:
+    if draft.ignore_suppression or not verdicts:
+        return draft.composed.recipients
+    return [address for address in draft.composed.recipients if address not in verdicts]
 
 
-def _mail_row(draft: Draft) -> dict[str, Any]:
-    return {**mail_columns(draft), "id": draft.id, "retracted_before_arrival": False}
+def _start(draft: Draft) -> tuple[int, int, int, int, int | None]:
+    """How a recipient begins, from `state` on: held or, where the mail is due at once, already `releasing`."""
+    admitted = _milliseconds(draft.admitted)
+    if draft.due <= draft.admitted:
+        return (_RELEASING, admitted, admitted + _RELEASING_LEASE, 1, admitted)
+    return (_HELD, admitted, milliseconds(draft.due), 1, None)
+
+
+def _mail_row(draft: Draft, number: int) -> tuple[Any, ...]:
+    columns = mail_columns(draft)
+    columns["admitted"] = _milliseconds(draft.admitted)
+    columns["due"] = milliseconds(draft.due)
+    columns["give_up"] = milliseconds(draft.give_up)
+    return (number, draft.id, *columns.values(), False)
 
 
 def mail_columns(draft: Draft) -> dict[str, Any]:
-    """All columns of a mail but its id."""
+    """All columns of a mail but its id, in the table's order."""
     return {
         "batch": draft.batch,
         "reverse_path": draft.composed.reverse_path,
@@ -204,7 +230,6 @@ _pending_columns = (
     recipients.c.address,
     recipients.c.state,
     recipients.c.attempt,
-    recipients.c.wake,
     recipients.c.worker,
     recipients.c.claimed,
     recipients.c.site,
@@ -215,36 +240,48 @@ _pending_columns = (
     mails.c.give_up,
 )
 
-_due = (
-    sa.select(
-        *_pending_columns,
-        *(mails.c[name] for name in ("reverse_path", "size", "eight_bit", "smtputf8", "notify", "ret")),
-    )
-    .join_from(recipients, mails, recipients.c.mail == mails.c.no)
-    .where(recipients.c.wake <= bindparam("now"))
-    .order_by(recipients.c.wake)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=recipients)  # two schedulers on PostgreSQL take different rows
-)
-
-_releasing = (
-    sa.update(recipients)
-    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
-    .values(
-        state=int(State.RELEASING),
-        since=bindparam("now"),
-        released=bindparam("now"),
-        wake=bindparam("lease_end"),
-        claimed=None,
-        worker="",
+_due = HotStatement(
+    lambda _: (
+        sa.select(
+            *_pending_columns,
+            *(mails.c[name] for name in ("reverse_path", "size", "eight_bit", "smtputf8", "notify", "ret")),
+        )
+        .join_from(recipients, mails, recipients.c.mail == mails.c.no)
+        .where(recipients.c.wake <= bindparam("now"))
+        .order_by(recipients.c.wake)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True, of=recipients)  # two schedulers on PostgreSQL take different rows
     )
 )
 
-_released = (
-    sa.update(recipients)
-    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
-    .where(recipients.c.state == int(State.RELEASING))
-    .values(state=int(State.RELEASED), wake=bindparam("lease_end"))
+_releasing = HotStatement(
+    lambda connection: (
+        sa.update(recipients)
+        .where(among(connection, recipients.c.no))
+        .values(
+            state=int(State.RELEASING),
+            since=bindparam("now"),
+            released=bindparam("now"),
+            wake=bindparam("lease_end"),
+            claimed=None,
+            worker="",
+        )
+    )
+)
+
+_released = HotStatement(
+    lambda connection: (
+        sa.update(recipients)
+        .where(among(connection, recipients.c.no))
+        .where(recipients.c.state == int(State.RELEASING))
+        .values(state=int(State.RELEASED), wake=bindparam("lease_end"))
+    )
+)
+
+_still_releasing = HotStatement(
+    lambda _: sa.select(recipients.c.no).where(
+        recipients.c.wake.between(bindparam("first"), bindparam("last")), recipients.c.state == _RELEASING
+    )
 )
 
 _put_back = (
@@ -274,33 +311,56 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
 
     Also those whose lease has run out go again: their attempt number stays, so whichever copy comes first counts.
     """
-    rows = connection.execute(_due, {"now": now, "most": most}).all()
+    rows = _due.run(connection, now=milliseconds(now), most=most).all()
     lapsed = [_pending(row) for row in rows if row.state in _LAPSES]
     going = [row for row in rows if row.state not in _LAPSES]
+    lease_end = now + RELEASING_LEASE
+    times = {"now": milliseconds(now), "lease_end": milliseconds(lease_end)}
     for part in chunks([row.no for row in going]):
-        connection.execute(_releasing, {"numbers": part, "now": now, "lease_end": now + RELEASING_LEASE})
-    return Due(_leaving(going), lapsed, len(rows))
+        _releasing.run(connection, numbers=numbers_for(connection, part), **times)
+    return Due(_leaving(going, lease_end), lapsed, len(rows))
 
 
-def _leaving(rows: Sequence[Any]) -> list[Leaving]:
+def _leaving(rows: Sequence[Any], lease_end: datetime) -> list[Leaving]:
     groups: dict[tuple[int, int], list[Any]] = {}
     for row in rows:
         groups.setdefault((row.mail, row.attempt), []).append(row)
-    return [Leaving(_request(group), group[0].batch) for group in groups.values()]
+    return [Leaving(_request(group), group[0].batch, lease_end) for group in groups.values()]
 
 
 def _request(rows: list[Any]) -> RouteRequest:
     """The request for recipients of one mail that are at the same attempt."""
     mail = rows[0]
     to = tuple(Recipient(row.no, row.address) for row in rows)
-    envelope = Envelope(mail.id, mail.reverse_path, to, mail.size, mail.eight_bit, mail.smtputf8, mail.notify, mail.ret)
+    envelope = Envelope(
+        mail=mail.id,
+        reverse_path=mail.reverse_path,
+        recipients=to,
+        size=mail.size,
+        eight_bit=bool(mail.eight_bit),
+        smtputf8=bool(mail.smtputf8),
+        notify=mail.notify,
+        ret=mail.ret,
+    )
     return RouteRequest(envelope, mail.attempt)
 
 
 def mark_released(connection: sa.Connection, numbers: Sequence[int], now: datetime) -> None:
     """The broker has confirmed these; those that a sender has claimed meanwhile stay claimed."""
+    lease_end = milliseconds(now + RELEASED_LEASE)
     for part in chunks(numbers):
-        connection.execute(_released, {"numbers": part, "lease_end": now + RELEASED_LEASE})
+        _released.run(connection, numbers=numbers_for(connection, part), lease_end=lease_end)
+
+
+def mark_unclaimed(
+    connection: sa.Connection, numbers: Sequence[int], first: datetime, last: datetime, now: datetime
+) -> None:
+    """Mark those of these that are `releasing` with a lease that ends between two times, as theirs do.
+
+    Where all are claimed by then, it costs one look into an index and no row is written.
+    """
+    left = _still_releasing.run(connection, first=milliseconds(first), last=milliseconds(last)).scalars()
+    mark_released(connection, list(set(numbers).intersection(left)), now)
 
 
 def put_back(connection: sa.Connection, numbers: Sequence[int], wake: datetime) -> None:
@@ -324,11 +384,13 @@ def next_wake(connection: sa.Connection) -> datetime | None:
 # ---------------------------------------------------------------------------------------------------------
 # Outcomes
 
-_pending_by_number = (
-    sa.select(*_pending_columns)
-    .join_from(recipients, mails, recipients.c.mail == mails.c.no)
-    .where(recipients.c.no.in_(bindparam("numbers", expanding=True)))
-    .with_for_update(of=recipients)
+_pending_by_number = HotStatement(
+    lambda connection: (
+        sa.select(*_pending_columns)
+        .join_from(recipients, mails, recipients.c.mail == mails.c.no)
+        .where(among(connection, recipients.c.no))
+        .with_for_update(of=recipients)
+    )
 )
 
 _SETTLED = (
@@ -336,10 +398,13 @@ _SETTLED = (
     "in_doubt", "site",
 )  # fmt: skip
 
-_settle = (
-    sa.update(recipients)
-    .where(recipients.c.no == bindparam("number"))
-    .values({name: bindparam(f"new_{name}") for name in _SETTLED})
+_settle = HotStatement(
+    lambda _: (
+        sa.update(recipients)
+        .where(recipients.c.no == bindparam("number"))
+        .values({name: bindparam(f"new_{name}") for name in _SETTLED})
+    ),
+    (*(f"new_{name}" for name in _SETTLED), "number"),
 )
 
 
@@ -347,8 +412,8 @@ def find_pending(connection: sa.Connection, outcomes: Iterable[RecipientOutcome]
     """The rows that outcomes are for, by recipient number; replaced recipients have none."""
     found: dict[int, Pending] = {}
     for part in chunks([outcome.recipient for outcome in outcomes]):
-        for row in connection.execute(_pending_by_number, {"numbers": part}):
-            found[row.no] = _pending(row)
+        for row in _pending_by_number.run(connection, numbers=numbers_for(connection, part)).all():
+            found[row[0]] = _pending(row)
     return found
 
 
@@ -356,47 +421,51 @@ def settle(connection: sa.Connection, changes: Sequence[Change]) -> None:
     """Write what outcomes have changed; a deferred attempt goes into the history, as the row shows the next one."""
     if not changes:
         return
-    connection.execute(_settle, [_settle_row(change) for change in changes])
+    _settle.run_for_each(connection, [_settle_row(change) for change in changes])
     earlier = [_attempt_row(change) for change in changes if _is_history(change)]
     if earlier:
         connection.execute(sa.insert(history), earlier)
 
 
 def _pending(row: Any) -> Pending:
+    """Of a row that begins with `_pending_columns`."""
+    number, mail_no, address, state, attempt, worker, claimed, site, in_doubt, mail, batch, admitted, give_up = row[:13]
     return Pending(
-        number=row.no,
-        mail_no=row.mail,
-        mail=row.id,
-        batch=row.batch,
-        address=row.address,
-        state=State(row.state),
-        attempt=row.attempt,
-        worker=row.worker,
-        admitted=row.admitted,
-        give_up=row.give_up,
-        claimed=row.claimed,
-        site=row.site,
-        in_doubt=row.in_doubt,
+        number=number,
+        mail_no=mail_no,
+        mail=mail,
+        batch=batch,
+        address=address,
+        state=State(state),
+        attempt=attempt,
+        worker=worker,
+        admitted=_moment(admitted),
+        give_up=_moment(give_up),
+        claimed=None if claimed is None else _moment(claimed),
+        site=site,
+        in_doubt=bool(in_doubt),
     )
 
 
-def _settle_row(change: Change) -> dict[str, Any]:
-    return {
-        "number": change.pending.number,
-        "new_state": int(change.state),
-        "new_since": change.time,
-        "new_wake": change.wake,
-        "new_attempt": change.attempt,
-        "new_worker": change.worker,
-        "new_revision": change.revision,
-        "new_host": change.host,
-        "new_code": change.reply.code,
-        "new_enhanced": change.reply.enhanced,
-        "new_reply": change.reply.text,
-        "new_bounce_class": change.bounce_class or "",
-        "new_in_doubt": change.in_doubt,
-        "new_site": change.site,
-    }
+def _settle_row(change: Change) -> tuple[Any, ...]:
+    """Those of `_SETTLED`, and the number."""
+    reply = change.reply
+    return (
+        int(change.state),
+        _milliseconds(change.time),
+        None if change.wake is None else milliseconds(change.wake),
+        change.attempt,
+        change.worker,
+        change.revision,
+        change.host,
+        reply.code,
+        reply.enhanced,
+        reply.text,
+        change.bounce_class or "",
+        change.in_doubt,
+        change.site,
+        change.pending.number,
+    )
 
 
 def _is_history(change: Change) -> bool:

@@ -71,7 +71,7 @@ def _assert_only_the_other_recipient_got_mail(pipeline: Pipeline, inbox: Recordi
 def test_before_the_resolver_has_it(pipeline: Pipeline, inbox: RecordingSink, waiting: Callable[..., int]):
     with _frozen(pipeline, "resolver"):
         mails = _two_mails(pipeline)
-        pipeline.client.wait_until(lambda: pipeline.count(State.RELEASED) == 3, "all released")
+        pipeline.client.wait_until(lambda: pipeline.count(State.RELEASING) == 3, "all on their way")
         assert _retract_both(pipeline, mails) == [{"retracted": 1}] * 4
     pipeline.client.wait_until(lambda: not waiting(RESOLVE), "all resolved")
     _assert_only_the_other_recipient_got_mail(pipeline, inbox)
@@ -93,7 +93,7 @@ def test_in_the_hands_of_a_sender_that_has_not_claimed_it(pipeline: Pipeline, in
     greeting = inbox.pause("CONNECT")
     mails = _two_mails(pipeline)
     greeting.wait(30)
-    pipeline.client.wait_until(lambda: pipeline.count(State.RELEASED) == 3, "all released")
+    pipeline.client.wait_until(lambda: pipeline.count(State.RELEASING) == 3, "all on their way")
     assert _retract_both(pipeline, mails) == [{"retracted": 1}] * 4
     greeting.release()
     _assert_only_the_other_recipient_got_mail(pipeline, inbox)

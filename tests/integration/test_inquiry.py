@@ -116,7 +116,7 @@ def test_the_story_tells_of_operators(store):
     ("state", "columns", "sentence"),
     [
         (State.HELD, {}, "held until 2026-03-01T12:05:00+00:00 by the setting sending.hold = 5m"),
-        (State.RELEASING, {}, "being handed to a resolver since 2026-03-01T12:00:00+00:00; if that was lost, again at"),
+        (State.RELEASING, {}, "on its way to a sender since 2026-03-01T12:00:00+00:00; if it was lost there, again at"),
         (State.RELEASED, {}, "on its way to a sender since 2026-03-01T12:00:00+00:00"),
         (State.CLAIMED, {"worker": "sender-7", "claimed": NOW}, "sender-7 is sending it since 2026-03-01T12:00:00"),
         (

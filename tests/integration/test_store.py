@@ -183,6 +183,26 @@ def test_what_nobody_reported_goes_again_after_its_lease_with_the_same_attempt(s
     assert addresses(take_due(store, NOW + RELEASED_LEASE)) == ["ann@y.example"]
 
 
+def test_of_what_the_broker_has_only_those_are_marked_that_nobody_has_claimed(store):
+    drafts = [a_draft(f"order-{n}", hold=AT_ONCE) for n in range(3)]
+    claimed, waiting, _unconfirmed = (mail.recipients[0].no for mail in store.admit(*drafts).admitted)
+    store.run(claim, [claimed], "sender-1", NOW)
+    store.admit(a_draft("held", hold=RELEASING_LEASE))
+    end = NOW + RELEASING_LEASE
+    store.run(transactions.mark_unclaimed, [claimed, waiting], end, end, NOW + SOON)
+    states = [*(store.states(f"order-{n}")[0] for n in range(3)), *store.states("held")]
+    assert states == [State.CLAIMED, State.RELEASED, State.RELEASING, State.HELD]
+    assert store.rows("order-1")[0].wake == NOW + SOON + RELEASED_LEASE
+
+
+def test_what_goes_again_after_its_lease_is_not_marked_for_the_former_message(store):
+    [mail] = store.admit(a_draft(hold=AT_ONCE)).admitted
+    end = NOW + RELEASING_LEASE
+    take_due(store, end)
+    store.run(transactions.mark_unclaimed, [mail.recipients[0].no], end, end, end)
+    assert store.states() == [State.RELEASING]
+
+
 def test_a_claim_that_is_not_renewed_is_told_and_left_as_it_is(store):
     [number] = store.admit_claimed(a_draft(hold=AT_ONCE), worker="sender-7")
     assert take_due(store, NOW + CLAIM_LEASE - SOON).lapsed == []

@@ -380,7 +380,7 @@ class Pipeline:
     def clear(self, settings: Settings) -> None:
         """Put these in force again and take back what has not left; the next scenario finds nothing, and no crash."""
         self.begin(settings)
-        for state in ("held", "deferred", "released"):
+        for state in ("held", "deferred", "releasing", "released"):
             for mail in self.control("list", state=state, limit=1000)["mails"]:
                 self.control("retract", id=mail["id"])
         self.client.wait_until(lambda: not self.open_recipients(), "all final")
