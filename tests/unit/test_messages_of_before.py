@@ -6,7 +6,7 @@ Never change a value here. What a message gains later comes behind these, with a
 import msgspec
 
 from services.sender.journal_file import Noted, Record
-from shared.contracts import Envelope, Host, OutcomeReport, Recipient, Route, RouteRequests, SendRequest, TlsMode
+from shared.contracts import Envelope, Host, OutcomeReport, Recipient, Route, RouteRequests, SendRequests, TlsMode
 from shared.outcomes import Bounced, Deferred, Delivered, Parked
 from shared.smtp_reply import Reply
 
@@ -35,7 +35,9 @@ def test_a_request_for_routes():
 
 
 def test_work_for_a_sender():
-    route = read([ENVELOPE, 1, ROUTE], SendRequest).route
+    work = read([ROUTE, [[ENVELOPE, 1]]], SendRequests)
+    assert [(request.envelope.mail, request.attempt) for request in work.requests] == [("order-1", 1)]
+    route = work.route
     assert route.credentials is not None
     assert route.credentials.password is not None
     assert route == Route(
