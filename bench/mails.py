@@ -21,3 +21,8 @@ def message(size: int) -> bytes:
     """A message of so many octets, CRLF line ends."""
     lines, rest = divmod(size - len(_HEAD), len(_LINE))
     return _HEAD + (_LINE * lines)[:-2] + b"x" * rest + b"\r\n"
+
+
+def recipient(number: int) -> str:
+    """Everybody is somebody else."""
+    return f"reader{number}@{RECIPIENT_DOMAIN}"
