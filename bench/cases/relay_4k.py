@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench import pillarbox, postfix
+from bench import haraka, pillarbox, postfix
 from bench.case import Case, Contender
 from bench.mails import message
 from bench.pipeline import relay_to
@@ -22,10 +22,16 @@ def _postfix(plan: Plan) -> Measurement:
         return postfix.measure(plan, sink, _CONTENT, to_port=sink.port)
 
 
+def _haraka(plan: Plan) -> Measurement:
+    with Sink() as sink:
+        return haraka.measure(plan, sink, _CONTENT, to_port=sink.port)
+
+
 def _contenders(_plan: Plan) -> Sequence[Contender]:
     return [
-        Contender(name="Pillarbox", run=_pillarbox, beside=("Postfix",)),
+        Contender(name="Pillarbox", run=_pillarbox, beside=("Postfix", "Haraka")),
         Contender(name="Postfix", run=_postfix, peer=True, missing=postfix.missing, settings=postfix.SETTINGS),
+        Contender(name="Haraka", run=_haraka, peer=True, missing=haraka.missing, settings=haraka.SETTINGS),
     ]
 
 
