@@ -13,12 +13,12 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
-SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim-tools
+SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
 RABBITMQ_4_FROM := trixie
-SERVERS_FOR_BENCHES := rabbitmq-server postfix
+SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim
 # From npm, where there is one; the benchmarks go on without it.
 HARAKA := .cache/haraka
 HARAKA_VERSION := ^3.1

@@ -1,6 +1,7 @@
 """The mail that is sent: one finished message, of exactly the size asked for, for everybody."""
 
-SENDER = "news@sender.example"
+SENDER_DOMAIN = "sender.example"
+SENDER = f"news@{SENDER_DOMAIN}"
 RECIPIENT_DOMAIN = "recipient.example"
 
 _HEAD = f"""\

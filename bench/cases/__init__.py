@@ -3,6 +3,6 @@
 from collections.abc import Mapping
 
 from bench.case import Case
-from bench.cases import relay_4k
+from bench.cases import relay_4k, relay_100k
 
-CASES: Mapping[str, Case] = {case.name: case for case in (relay_4k.CASE,)}
+CASES: Mapping[str, Case] = {case.name: case for case in (relay_4k.CASE, relay_100k.CASE)}
