@@ -13,20 +13,23 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
-SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim-tools \
+SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
     swaks libnet-ssleay-perl msmtp
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
 RABBITMQ_4_FROM := trixie
-SERVERS_FOR_BENCHES := rabbitmq-server postfix
+SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim
+# From npm, where there is one; the benchmarks go on without it.
+HARAKA := .cache/haraka
+HARAKA_VERSION := ^3.1
 SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 
 # Tests start the workers some hundred times: without compiled files each start takes a fifth longer.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick soak soak-smtp repeat docs clean rabbitmq rabbitmq-4
+.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp repeat docs clean rabbitmq rabbitmq-4
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -52,13 +55,17 @@ check: $(READY) ## format, lint, types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## run the benchmarks
+bench: $(READY) haraka ## run the benchmarks
 	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
 	@$(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(READY) ## run short benchmarks, for a first impression
 	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
 	@$(BIN)/python -m bench --quick $(ARGS)
+
+haraka: ## install Haraka, a peer of the benchmarks, into .cache, if there is an npm
+	@[ -x $(HARAKA)/node_modules/.bin/haraka ] || { mkdir -p $(HARAKA) && npm install --prefix $(HARAKA) --silent \
+	    --no-audit --no-fund --omit=optional 'Haraka@$(HARAKA_VERSION)'; } || echo "make: no Haraka here: it is left out"
 
 soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--minutes 5 --store postgres')
 	@$(PACKAGES) $(SERVERS_FOR_SOAKS)

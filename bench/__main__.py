@@ -2,59 +2,81 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 
-from bench import relay_4k
+from bench.case import Case, Tell, investigate
+from bench.cases import CASES
 from bench.machine import describe
-from bench.results import Failed, Finding, Plan, Report
+from bench.results import Failed, Plan, Report
 from bench.show import show
 from cli.failures import CommandFailed
 from cli.node import NodeFailed
 
-CASES: dict[str, Callable[[Plan, Callable[[str], None]], Finding]] = {
-    relay_4k.NAME: relay_4k.run,
-}
-_WHOLE = Plan(mails=20_000, rounds=3, senders=2)
-_QUICK = Plan(mails=3_000, rounds=1, senders=2)
 _RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
 
 
 def main(
     cases: Annotated[
-        list[str] | None, typer.Argument(metavar="[CASE]...", help="Which; all, if none is named.")
+        list[str] | None, typer.Argument(metavar="[CASE]...", help=f"Which; all, if none is named: {', '.join(CASES)}.")
     ] = None,
-    mails: Annotated[int | None, typer.Option(min=1, help=f"Mails a round ({_WHOLE.mails}).")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help=f"Rounds ({_WHOLE.rounds}).")] = None,
-    senders: Annotated[int, typer.Option(min=1, help="Senders of Pillarbox.")] = _WHOLE.senders,
+    mails: Annotated[int | None, typer.Option(min=1, help="Mails a round, instead of each case's own number.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds, likewise.")] = None,
+    senders: Annotated[int | None, typer.Option(min=1, help="Senders of Pillarbox, likewise.")] = None,
     json: Annotated[Path, typer.Option(metavar="FILE", help="Where the figures go.")] = _RESULTS,
-    quick: Annotated[bool, typer.Option("--quick", help="Short, for a first impression.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Short, without the peers.")] = False,
 ) -> None:
-    """Measure Pillarbox beside Postfix on this machine; docs/benchmarks.md explains the figures."""
-    usual = _QUICK if quick else _WHOLE
-    plan = Plan(mails=mails or usual.mails, rounds=rounds or usual.rounds, senders=senders)
-    chosen = cases or list(CASES)
-    if unknown := [name for name in chosen if name not in CASES]:
-        raise typer.BadParameter(f"got {unknown[0]!r}; takes {', '.join(CASES)}")
+    """Measure Pillarbox beside its peers on this machine; docs/benchmarks.md explains the figures."""
     # Stopped by a supervisor or a time limit, it clears up as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Console(stderr=True, highlight=False)
+    asked = {"mails": mails, "rounds": rounds, "senders": senders}
+    plans = [
+        (case, replace(plan, **{name: value for name, value in asked.items() if value is not None}))
+        for case, plan in _chosen(cases or [], quick)
+    ]
     try:
-        machine = describe()
-        findings = [CASES[name](plan, progress.print) for name in chosen]
-    except (Failed, NodeFailed, CommandFailed) as failed:
-        sys.exit("\n".join([f"bench: {failed}", *getattr(failed, "__notes__", ())]))
-    report = Report(time=datetime.now(UTC).isoformat(timespec="seconds"), machine=machine, findings=findings)
-    json.parent.mkdir(parents=True, exist_ok=True)
-    json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        report = Report(time=datetime.now(UTC).isoformat(timespec="seconds"), machine=describe(), findings=[])
+    except Failed as failed:
+        sys.exit(f"bench: {failed}")
+    for case, plan in plans:
+        report = _measured(report, case, plan, progress.print, peers=not quick)
+        _write(json, report)
     show(Console(), report)
     progress.print(f"written to {json}")
+    sys.exit(1 if report.failures else 0)
+
+
+def _chosen(names: Sequence[str], quick: bool) -> list[tuple[Case, Plan]]:
+    """The cases that are named, all if none is, each with its usual or quick plan."""
+    plans = {name: case.quick if quick else case.usual for name, case in CASES.items()}
+    possible = [name for name, plan in plans.items() if plan is not None]
+    if unknown := [name for name in names if name not in possible]:
+        raise typer.BadParameter(f"got {unknown[0]!r}; takes {', '.join(possible)}")
+    return [(CASES[name], plan) for name in names or possible if (plan := plans[name]) is not None]
+
+
+def _measured(report: Report, case: Case, plan: Plan, tell: Tell, *, peers: bool) -> Report:
+    """The report with what the case has found, or why it has found nothing: the others go on."""
+    try:
+        finding = investigate(case, plan, tell, peers=peers)
+    except (Failed, NodeFailed, CommandFailed, TimeoutError) as error:
+        reason = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        tell(f"{case.name}: {reason}")
+        return replace(report, failures={**report.failures, case.name: reason})
+    return replace(report, findings=[*report.findings, finding])
+
+
+def _write(file: Path, report: Report) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
 
 if __name__ == "__main__":

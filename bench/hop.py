@@ -22,7 +22,7 @@ from cli.node import PrivateNode
 from shared.broker import Broker, Message, queue
 
 _MESSAGES = 5_000
-_AT_ONCE = 100  # published before the confirms are waited for, and acknowledged together
+AT_ONCE = 100  # published before the confirms are waited for, and acknowledged together
 _PREFETCH = 1_000
 _ROUNDS = 5
 _SIZES = (300, 4_096)
@@ -35,6 +35,10 @@ class Hop(msgspec.Struct, frozen=True):
     publish: float
     consume: float
     broker: float
+    rate: float  # messages a second, over both steps
+
+
+_COSTS = ("publish", "consume", "broker")
 
 
 def main() -> None:
@@ -46,29 +50,32 @@ def main() -> None:
             print("| octets | | publish, µs | consume, µs | broker, µs |\n|---:|---|---:|---:|---:|")
             for size in _SIZES:
                 rounds = [
-                    [uvloop.run(_measured(way, node.amqp_url, b"x" * size)) for way in (_ours, _plain)]
+                    [uvloop.run(measured(way, node.amqp_url, b"x" * size, _MESSAGES)) for way in (_ours, plain)]
                     for _ in range(_ROUNDS)
                 ]
                 for name, hops in zip(("Pillarbox", "plain pika"), zip(*rounds, strict=True), strict=True):
-                    figures = (median(getattr(hop, part) for hop in hops) for part in Hop.__struct_fields__)
+                    figures = (median(getattr(hop, part) for hop in hops) for part in _COSTS)
                     print(f"| {size:,} | {name} | " + " | ".join(f"{figure:.0f}" for figure in figures) + " |")
         finally:
             node.stop()
 
 
 Steps = tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]
+Way = Callable[[str, bytes, int], Awaitable[Steps]]
 
 
-async def _measured(way: Callable[[str, bytes], Awaitable[Steps]], url: str, body: bytes) -> Hop:
-    publish, consume, close = await way(url, body)
-    broker_before, costs = _broker_s(), []
+async def measured(way: Way, url: str, body: bytes, messages: int) -> Hop:
+    """Publish and consume so many messages, a multiple of `AT_ONCE`, one way."""
+    publish, consume, close = await way(url, body, messages)
+    broker_before, costs, started = _broker_s(), [], time.monotonic()
     for step in (publish, consume):
         before = time.process_time()
         await step()
         costs.append(time.process_time() - before)
-    spent = _broker_s() - broker_before
+    seconds, spent = time.monotonic() - started, _broker_s() - broker_before
     await close()
-    return Hop(*(seconds / _MESSAGES * 1e6 for seconds in (*costs, spent)))
+    publish_us, consume_us, broker_us = (each / messages * 1e6 for each in (*costs, spent))
+    return Hop(publish_us, consume_us, broker_us, messages / seconds)
 
 
 def _broker_s() -> float:
@@ -79,20 +86,20 @@ def _is_broker(process: Process) -> bool:
     return process.pid != os.getpid()
 
 
-async def _ours(url: str, body: bytes) -> Steps:
+async def _ours(url: str, body: bytes, messages: int) -> Steps:
     broker = Broker(url, "bench", patience_s=30)
     await broker.start()
     await broker.declare([queue("bench.hop", _QUORUM)])
-    messages = [Message("", "bench.hop", body) for _ in range(_AT_ONCE)]
+    some = [Message("", "bench.hop", body) for _ in range(AT_ONCE)]
 
     async def publish() -> None:
-        for _ in range(_MESSAGES // _AT_ONCE):
-            await broker.publisher.publish(messages)
+        for _ in range(messages // AT_ONCE):
+            await broker.publisher.publish(some)
 
     async def consume() -> None:
-        consumer, left = broker.consume("bench.hop", _PREFETCH), _MESSAGES
+        consumer, left = broker.consume("bench.hop", _PREFETCH), messages
         while left:
-            deliveries = await consumer.batch(_AT_ONCE)
+            deliveries = await consumer.batch(AT_ONCE)
             consumer.ack(deliveries)
             left -= len(deliveries)
         await consumer.close()
@@ -100,7 +107,8 @@ async def _ours(url: str, body: bytes) -> Steps:
     return publish, consume, broker.close
 
 
-async def _plain(url: str, body: bytes) -> Steps:
+async def plain(url: str, body: bytes, messages: int) -> Steps:
+    """A loop of plain pika."""
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[Any] = loop.create_future()
     closed, confirmed, last = asyncio.Event(), asyncio.Semaphore(0), 0
@@ -126,19 +134,19 @@ async def _plain(url: str, body: bytes) -> Steps:
     await _called(channels[1].basic_qos, prefetch_count=_PREFETCH)
 
     async def publish() -> None:
-        for _ in range(_MESSAGES // _AT_ONCE):
-            for _ in range(_AT_ONCE):
+        for _ in range(messages // AT_ONCE):
+            for _ in range(AT_ONCE):
                 channels[0].basic_publish("", "bench.hop", body, properties, mandatory=True)
-            for _ in range(_AT_ONCE):
+            for _ in range(AT_ONCE):
                 await confirmed.acquire()
 
     async def consume() -> None:
         done = asyncio.Event()
 
         def on_message(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
-            if method.delivery_tag % _AT_ONCE == 0:
+            if method.delivery_tag % AT_ONCE == 0:
                 channel.basic_ack(method.delivery_tag, multiple=True)
-            if method.delivery_tag == _MESSAGES:
+            if method.delivery_tag == messages:
                 done.set()
 
         channels[1].basic_consume("bench.hop", on_message)

@@ -1,6 +1,7 @@
 """The mail that is sent: one finished message, of exactly the size asked for, for everybody."""
 
-SENDER = "news@sender.example"
+SENDER_DOMAIN = "sender.example"
+SENDER = f"news@{SENDER_DOMAIN}"
 RECIPIENT_DOMAIN = "recipient.example"
 
 _HEAD = f"""\
@@ -21,3 +22,8 @@ def message(size: int) -> bytes:
     """A message of so many octets, CRLF line ends."""
     lines, rest = divmod(size - len(_HEAD), len(_LINE))
     return _HEAD + (_LINE * lines)[:-2] + b"x" * rest + b"\r\n"
+
+
+def recipient(number: int) -> str:
+    """Everybody is somebody else."""
+    return f"reader{number}@{RECIPIENT_DOMAIN}"

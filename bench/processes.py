@@ -15,6 +15,16 @@ _PARENT, _TIMES = 1, slice(11, 15)  # utime, stime, and those of the children th
 _IDLE = slice(3, 5)  # idle and iowait in the first line of /proc/stat
 _BUSY = slice(0, 8)  # the rest up to `steal`: guest times are contained in the user's
 
+# Those that are our own programs give themselves these names (`call_itself`).
+NOTING_SINK, DISTANCE = "noting-sink", "distance"
+_BY_NAME = {
+    "beam.smp": "broker",
+    "smtp-sink": "sink",
+    NOTING_SINK: "sink",
+    DISTANCE: "distance",
+    "nsd": "name server",
+}
+
 
 class Process(NamedTuple):
     """One process now."""
@@ -27,6 +37,18 @@ class Process(NamedTuple):
 
 
 Label = Callable[[Process], str | None]  # the name under which a process is counted; None: it is not
+
+
+def label_of(process: Process) -> str | None:
+    """That of what runs beside the system that is measured: the benchmark itself, the servers it needs."""
+    if process.pid == os.getpid():
+        return "client"
+    return _BY_NAME.get(process.name)
+
+
+def call_itself(name: str) -> None:
+    """Give this process a name by which it is counted, of 15 characters at most (proc(5), comm)."""
+    Path("/proc/self/comm").write_text(name)
 
 
 class Meter:

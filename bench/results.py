@@ -1,9 +1,11 @@
-"""What a benchmark finds, as it goes into the table and the JSON file."""
+"""What a benchmark finds, as it goes into the tables and the JSON file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from msgspec import Struct
+
+RATE = "mails/s"  # the figure by which those that take turns are compared
 
 
 class Failed(Exception):
@@ -16,6 +18,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     mails: int
     rounds: int
     senders: int
+    warm_up: int = 500  # mails before: connections are open, statements compiled, processes started
+    calibrated: bool = False  # with the loop of bench/calibration.py before each run
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -41,39 +45,38 @@ class Cost(Struct, frozen=True, kw_only=True):
     processes: int
 
 
-class Measurement(Struct, frozen=True, kw_only=True):
-    """One system, once."""
+class Calibration(Struct, frozen=True, kw_only=True):
+    """The loop that only publishes and consumes, on the same broker just before a measurement."""
 
-    mails: int
-    seconds: float
-    costs: list[Cost]
+    rate: float  # messages a second
+    cpu_us: float  # for a message, the loop's own and the broker's
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    figures: dict[str, float]  # by name and unit
     others: float  # share of the machine's processor time that went elsewhere meanwhile
+    costs: list[Cost] = []
+    arrivals: list[int] = []  # mails that came to the receiver in each `ARRIVALS_S` since the start
     versions: dict[str, str] = {}
+    calibration: Calibration | None = None
 
     @property
     def rate(self) -> float:
         """Mails a second."""
-        return self.mails / self.seconds
-
-
-class Round(Struct, frozen=True):
-    """Both systems, one after the other."""
-
-    pillarbox: Measurement
-    postfix: Measurement
+        return self.figures[RATE]
 
     @property
-    def ratio(self) -> float:
-        """How many times as fast as the peer."""
-        return self.pillarbox.rate / self.postfix.rate
+    def cpu_us(self) -> float:
+        """Processor time of all that took part, for a mail."""
+        return sum(cost.cpu_us_per_mail for cost in self.costs)
 
 
-class Medians(Struct, frozen=True, kw_only=True):
-    """The medians over the rounds: mails a second, and of the rounds' ratios."""
+ARRIVALS_S = 0.5
 
-    pillarbox: float
-    postfix: float
-    ratio: float
+Round = dict[str, Measurement]  # those that took turns, by name, in their order
+Pair = tuple[str, str]  # which of them, in times of which
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -83,8 +86,10 @@ class Finding(Struct, frozen=True, kw_only=True):
     what: str  # in a sentence
     plan: Plan
     rounds: list[Round]
-    medians: Medians
-    postfix_settings: dict[str, str]
+    medians: dict[str, dict[str, float]]  # over the rounds, by name and figure
+    ratios: dict[str, float]  # medians of the rounds' own ratios
+    settings: dict[str, dict[str, str]] = {}  # of the peers, beyond their defaults
+    notes: list[str] = []  # what was not measured, and why
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -93,15 +98,30 @@ class Report(Struct, frozen=True, kw_only=True):
     time: str
     machine: Machine
     findings: list[Finding]
+    failures: dict[str, str] = {}  # cases that could not be measured, and why
 
 
-def medians_of(rounds: Sequence[Round]) -> Medians:
+def ratio_name(pair: Pair) -> str:
+    """As it stands in tables."""
+    return " / ".join(pair)
+
+
+def ratio_of(measured: Round, pair: Pair) -> float:
+    """How many times as fast the one was."""
+    return measured[pair[0]].rate / measured[pair[1]].rate
+
+
+def medians_of(rounds: Sequence[Round]) -> dict[str, dict[str, float]]:
     """What the rounds come to."""
-    return Medians(
-        pillarbox=median(each.pillarbox.rate for each in rounds),
-        postfix=median(each.postfix.rate for each in rounds),
-        ratio=median(each.ratio for each in rounds),
-    )
+    return {
+        name: {figure: median(each[name].figures[figure] for each in rounds) for figure in measured.figures}
+        for name, measured in rounds[0].items()
+    }
+
+
+def ratios_of(rounds: Sequence[Round], pairs: Sequence[Pair]) -> dict[str, float]:
+    """The medians of the rounds' ratios: what slows a round down slows down both."""
+    return {ratio_name(pair): median(ratio_of(each, pair) for each in rounds) for pair in pairs}
 
 
 def median_costs(measurements: Sequence[Measurement]) -> list[Cost]:
@@ -119,3 +139,10 @@ def median_costs(measurements: Sequence[Measurement]) -> list[Cost]:
         )
         for process, costs in found.items()
     ]
+
+
+def versions_of(rounds: Sequence[Mapping[str, Measurement]]) -> dict[str, str]:
+    """Of all programs that took part."""
+    return {
+        name: version for each in rounds for measured in each.values() for name, version in measured.versions.items()
+    }

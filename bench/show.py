@@ -1,57 +1,85 @@
 """What a benchmark has found, as tables for people."""
 
+from collections.abc import Iterable
+from statistics import median
+
 from rich.console import Console
 from rich.table import Table
 
-from bench.results import Cost, Finding, Machine, Measurement, Report, Round, median_costs
+from bench.results import Cost, Finding, Machine, Report, median_costs, ratio_name, ratio_of, versions_of
 
 
 def show(console: Console, report: Report) -> None:
     """Print everything."""
-    console.print(_machine(report.machine, report.findings[0].rounds[0]), highlight=False)
+    rounds = [each for finding in report.findings for each in finding.rounds]
+    console.print(_machine(report.machine, versions_of(rounds)), highlight=False)
     for finding in report.findings:
-        plan = finding.plan
-        console.print(f"\n[bold]{finding.case}[/bold]: {finding.what}.", highlight=False)
-        console.print(f"{plan.mails:,} mails a round; {plan.senders} senders.", highlight=False)
-        console.print(_rounds(finding))
-        console.print(_costs("Pillarbox", [each.pillarbox for each in finding.rounds]))
-        console.print(_costs("Postfix", [each.postfix for each in finding.rounds]))
-        said = "; ".join(f"{name} = {value}" for name, value in finding.postfix_settings.items())
-        console.print(f"Postfix's settings beyond its defaults: {said}", highlight=False)
+        _show_finding(console, finding)
+    for case, reason in report.failures.items():
+        console.print(f"\n[bold]{case}[/bold]: not measured: {reason}", highlight=False)
 
 
-def _machine(machine: Machine, measured: Round) -> str:
-    versions = {**measured.pillarbox.versions, **measured.postfix.versions, "Python": machine.python}
+def shown(figure: float) -> str:
+    """A figure with as many places as say something."""
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
+def _show_finding(console: Console, finding: Finding) -> None:
+    plan = finding.plan
+    console.print(f"\n[bold]{finding.case}[/bold]: {finding.what}.", highlight=False)
+    console.print(f"{plan.mails:,} mails; {plan.senders} senders.", highlight=False)
+    console.print(_figures(finding))
+    for name in finding.medians:
+        if costs := median_costs([each[name] for each in finding.rounds]):
+            console.print(_costs(name, costs))
+    for name, settings in finding.settings.items():
+        said = "; ".join(f"{setting} = {value}" for setting, value in settings.items())
+        console.print(f"{name}'s settings beyond its defaults: {said}", highlight=False)
+    for note in finding.notes:
+        console.print(note, highlight=False)
+
+
+def _machine(machine: Machine, versions: dict[str, str]) -> str:
     return (
         f"{machine.cores} cores ({machine.processor}), {machine.memory_mib:,} MiB, Linux {machine.kernel}; "
         f"{machine.file_system}, a synced write takes {machine.sync_ms} ms; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ", ".join(f"{name} {version}" for name, version in {**versions, "Python": machine.python}.items())
         + f"; load before the first round: {machine.load}"
     )
 
 
-def _rounds(finding: Finding) -> Table:
-    table = Table("round", title="mails a second", title_justify="left")
-    for column in ("Pillarbox", "Postfix", "ratio", "CPU of others"):
-        table.add_column(column, justify="right")
-    for number, each in enumerate(finding.rounds, start=1):
-        others = f"{each.pillarbox.others:.0%}, {each.postfix.others:.0%}"
-        table.add_row(str(number), *_figures(each.pillarbox.rate, each.postfix.rate, each.ratio), others)
+def _figures(finding: Finding) -> Table:
+    table = Table("")
+    for number in range(1, finding.plan.rounds + 1):
+        table.add_column(f"round {number}", justify="right")
+    table.add_column("median", justify="right")
+    for name, figures in finding.medians.items():
+        for figure, value in figures.items():
+            values = [each[name].figures[figure] for each in finding.rounds]
+            table.add_row(f"{name}: {figure}", *_row(values, value))
+    for pair in _pairs(finding):
+        values = [ratio_of(each, pair) for each in finding.rounds]
+        table.add_row(ratio_name(pair), *(f"{value:.2f}" for value in [*values, finding.ratios[ratio_name(pair)]]))
     table.add_section()
-    medians = finding.medians
-    table.add_row("median", *_figures(medians.pillarbox, medians.postfix, medians.ratio), "")
+    for name in finding.medians:
+        others = [each[name].others for each in finding.rounds]
+        table.add_row(f"{name}: CPU of others", *(f"{value:.0%}" for value in [*others, median(others)]))
     return table
 
 
-def _figures(ours: float, theirs: float, ratio: float) -> tuple[str, str, str]:
-    return f"{ours:,.0f}", f"{theirs:,.0f}", f"{ratio:.2f}"
+def _row(values: Iterable[float], last: float) -> list[str]:
+    return [shown(value) for value in [*values, last]]
 
 
-def _costs(system: str, measurements: list[Measurement]) -> Table:
-    table = Table(f"{system}'s processes")
+def _pairs(finding: Finding) -> list[tuple[str, str]]:
+    names = list(finding.medians)
+    return [(one, other) for one in names for other in names if ratio_name((one, other)) in finding.ratios]
+
+
+def _costs(system: str, costs: list[Cost]) -> Table:
+    table = Table(f"{system}: process")
     for column in ("number", "CPU µs a mail", "peak MiB"):
         table.add_column(column, justify="right")
-    costs = median_costs(measurements)
     for cost in costs:
         table.add_row(*_cost_row(cost))
     table.add_section()

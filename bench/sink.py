@@ -2,9 +2,10 @@
 
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from bench.machine import program
 from bench.results import Failed
@@ -17,12 +18,32 @@ _POLL_S = 0.01
 _STUCK_S = 60.0  # without a single mail
 
 
+class Counting(Protocol):
+    """A receiver that says how many mails it has taken so far."""
+
+    @property
+    def count(self) -> int:
+        """So many."""
+
+
+def wait_for(sink: Counting, count: int) -> None:
+    """Wait until it has taken that many. Raises Failed when nothing comes any more."""
+    seen, since = sink.count, time.monotonic()
+    while seen < count:
+        time.sleep(_POLL_S)
+        if (now := sink.count) != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > _STUCK_S:
+            raise Failed(f"the sink has {seen} of {count} mails, and none came for {_STUCK_S:g} s")
+
+
 class Sink:
     """One smtp-sink; a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.port = free_port()
-        self._output = folder / "sink.out"
+        self._folder = tempfile.TemporaryDirectory(prefix="pillarbox-bench-")
+        self._output = Path(self._folder.name) / "sink.out"
         self._process: GuardedProcess | None = None
 
     def __enter__(self) -> Self:
@@ -40,6 +61,7 @@ class Sink:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.stop()
+        self._folder.cleanup()
 
     @property
     def count(self) -> int:
@@ -48,13 +70,3 @@ class Sink:
             file.seek(max(0, self._output.stat().st_size - _TAIL))
             counts = _COUNTED.findall(file.read())
         return int(counts[-1]) if counts else 0
-
-    def wait_for(self, count: int) -> None:
-        """Wait until it has taken that many. Raises Failed when nothing comes any more."""
-        seen, since = self.count, time.monotonic()
-        while seen < count:
-            time.sleep(_POLL_S)
-            if (now := self.count) != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since > _STUCK_S:
-                raise Failed(f"the sink has {seen} of {count} mails, and none came for {_STUCK_S:g} s")

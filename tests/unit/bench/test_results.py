@@ -3,11 +3,12 @@
 import pytest
 
 from bench.mails import message
-from bench.results import Cost, Measurement, Round, median_costs, medians_of
+from bench.results import RATE, Cost, Measurement, median_costs, medians_of, ratios_of
+from bench.show import shown
 
 
-def _measurement(seconds: float, *costs: Cost) -> Measurement:
-    return Measurement(mails=1000, seconds=seconds, costs=list(costs), others=0.0)
+def _measurement(rate: float, *costs: Cost) -> Measurement:
+    return Measurement(figures={RATE: rate}, costs=list(costs), others=0.0)
 
 
 def _cost(process: str, cpu_us_per_mail: float) -> Cost:
@@ -26,10 +27,11 @@ def test_a_message_has_exactly_the_size_asked_for_and_lines_that_smtp_allows(siz
 
 
 def test_the_ratio_is_the_median_of_the_rounds_own_ratios_not_the_ratio_of_medians() -> None:
-    seconds = [(1.0, 5.0), (2.0, 8.0), (1.0, 2.0)]  # of Pillarbox and Postfix
-    medians = medians_of([Round(_measurement(ours), _measurement(theirs)) for ours, theirs in seconds])
+    rates = [(1000.0, 200.0), (500.0, 125.0), (1000.0, 500.0)]
+    rounds = [{"ours": _measurement(ours), "theirs": _measurement(theirs)} for ours, theirs in rates]
 
-    assert (medians.pillarbox, medians.postfix, medians.ratio) == (1000.0, 200.0, 4.0)
+    assert medians_of(rounds) == {"ours": {RATE: 1000.0}, "theirs": {RATE: 200.0}}
+    assert ratios_of(rounds, [("ours", "theirs")]) == {"ours / theirs": 4.0}
 
 
 def test_a_process_seen_in_some_rounds_only_counts_with_the_median_of_those() -> None:
@@ -37,3 +39,11 @@ def test_a_process_seen_in_some_rounds_only_counts_with_the_median_of_those() ->
     rounds[1].costs.append(_cost("bounce", 7))
 
     assert [(cost.process, cost.cpu_us_per_mail) for cost in median_costs(rounds)] == [("qmgr", 20), ("bounce", 7)]
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [(1234.5, "1,234"), (100.0, "100"), (99.96, "100"), (19.44, "19.4"), (1.984, "1.98"), (0.00321, "0.00321")],
+)
+def test_a_figure_is_shown_with_as_many_places_as_say_something(figure: float, expected: str) -> None:
+    assert shown(figure) == expected
