@@ -168,7 +168,7 @@ class Retry(_Group, frozen=True, kw_only=True):
     schedule: Annotated[
         tuple[Duration, ...],
         Meta(min_length=1, max_length=100, description="the waits, one after another; the last repeats"),
-    ] = (  # about two tries in the first hour, then every two to three (RFC 5321 section 4.5.4.1)
+    ] = (  # most deferrals are over soon; then every two to three hours (RFC 5321 section 4.5.4.1)
         Duration(minutes=5),
         Duration(minutes=10),
         Duration(minutes=20),
