@@ -14,6 +14,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+_MOST = 2**63 - 1
+
 Statement = sa.UpdateBase | sa.Select[Any]
 
 
@@ -73,5 +75,9 @@ def among(connection: sa.Connection, column: sa.ColumnElement[int]) -> sa.Column
 
 
 def numbers_for(connection: sa.Connection, numbers: Sequence[int]) -> Any:
-    """The value of that parameter."""
-    return msgspec.json.encode(numbers).decode() if connection.dialect.name == "sqlite" else numbers
+    """The value of that parameter. Raises OverflowError for a number that no row can have."""
+    if connection.dialect.name != "sqlite":
+        return numbers
+    if max(numbers, default=0) > _MOST:  # SQLite would read it as another, broken one
+        raise OverflowError(f"a row's number has at most 63 bits, got {max(numbers)}")
+    return msgspec.json.encode(numbers).decode()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.doctor_names import dmarc_judged
+from cli.dmarc import walk
+from cli.doctor_dmarc import dmarc_row
 from cli.spf import check_spf
 from services.resolver.answers import Failed, Found, Looped, Missing, MxRecord
 from services.resolver.plan import LONGEST_SITE, MailHosts, Plan, mail_hosts_of, plan_of
@@ -164,7 +165,7 @@ def test_records_of_any_text_are_judged(texts, names):
                 return names
 
     assert asyncio.run(check_spf("192.0.2.1", "a@y.example", "mx.example", ask)).result
-    assert dmarc_judged("y.example", "_dmarc.y.example", texts)
+    assert dmarc_row(asyncio.run(walk("y.example", ask)))
     asyncio.run(confirm("192.0.2.1", ask))
 
 

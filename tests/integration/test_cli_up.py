@@ -61,7 +61,6 @@ def _the_workers_are_watched(up: Up) -> None:
 
 def _takes_mail_over_smtp(up: Up) -> None:
     place = up.run.gateway
-    assert f"{place.host} port {place.port}, user {place.user}, password in " in up.output.read_text()
     with smtplib.SMTP(place.host, place.port) as client:
         client.login(place.user, Path(place.password_file).read_text().strip())
         client.sendmail("a@x.example", ["b@y.example"], b"From: a@x.example\r\nX-Pillarbox-Hold: 0\r\n\r\nHello\r\n")
@@ -85,6 +84,8 @@ def _open_to_others(folder: Path) -> list[Path]:
 def test_a_killed_one_leaves_no_broker_behind_and_comes_back_with_its_mail(tmp_path: Path):
     up = Up(tmp_path / "home", {})
     up.start("--senders", "1")
+    place = up.run.gateway
+    assert f"{place.host} port {place.port}, user {place.user}, password in " in up.output.read_text()
     try:
         assert up.command(*HELLO, "--hold", "1h", "--id", "m1").code == 0
         wait_until(lambda: up.command("show", "m1").code == 0, "its admission")
