@@ -1,36 +1,21 @@
 """`pillarbox dead`: look at the dead letters, and send them on their way again."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Annotated
 
-import msgspec
 import typer
 
-from cli.client import Client, not_taken, with_client
-from cli.dead_letters import DeadLetter, is_chosen, read_letter, redriven
+from cli.client import with_client
 from cli.failures import CommandFailed
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, plain, print_json, remark, screen, show_time, table
-from shared.broker import Delivery, Peek
-from shared.topology import DEAD
-
-_CONFIRM_TIME = timedelta(seconds=30)
-_AT_ONCE = 500  # held at a time while redriving
+from shared.dead_letters import DeadLetter, read_letters
+from shared.dead_letters import redrive as put_back
 
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="N|MARK|ID", help="Just this one, as `dead list` names it; may be repeated."),
 ]
-
-
-class Redrive(msgspec.Struct, frozen=True):
-    """What became of the dead letters."""
-
-    gone: list[DeadLetter]
-    failed: list[tuple[DeadLetter, str]]
 
 
 def list_letters(
@@ -42,7 +27,7 @@ def list_letters(
 
     JSON has their bodies, too (base64).
     """
-    letters, total = with_client(Home(home), lambda client: _letters(client, limit))
+    letters, total = with_client(Home(home), lambda client: read_letters(client.broker, limit))
     if as_json:
         print_json({"total": total, "letters": letters})
         return
@@ -67,7 +52,7 @@ def redrive(
 
     Without --only, all of them. Exit 1 when one was not taken, or --only names none.
     """
-    done = with_client(Home(home), lambda client: _redrive(client, only or []))
+    done = with_client(Home(home), lambda client: put_back(client.broker, only or []))
     if as_json:
         print_json(
             {
@@ -83,50 +68,6 @@ def redrive(
         raise CommandFailed(f"no dead letter is named {', '.join(only)}; see `pillarbox dead list`")
     if done.failed:
         raise typer.Exit(1)
-
-
-async def _letters(client: Client, limit: int) -> tuple[list[DeadLetter], int]:
-    total = await client.broker.count(DEAD)
-    async with _held(client, min(limit, total)) as peek:
-        return [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)], total
-
-
-async def _redrive(client: Client, only: Sequence[str]) -> Redrive:
-    """Go once through what lay there at the start: what dies again meanwhile comes to the end and is left."""
-    done = Redrive([], [])
-    left = await client.broker.count(DEAD)
-    # A selection has to see all of the queue at once, as those not chosen go back to its front.
-    page = left if only else _AT_ONCE
-    while left > 0:
-        async with _held(client, min(page, left)) as peek:
-            letters = [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)]
-            for letter, delivery in zip(letters, peek.deliveries, strict=True):
-                if is_chosen(letter, only):
-                    await _redrive_one(client, peek, letter, delivery, done)
-            left = 0 if done.failed or not letters else left - len(letters)
-    return done
-
-
-async def _redrive_one(client: Client, peek: Peek, letter: DeadLetter, delivery: Delivery, done: Redrive) -> None:
-    if not letter.exchange:
-        done.failed.append((letter, "nothing tells where it was published; it stays"))
-        return
-    refused = await client.publish([redriven(letter, delivery)], _CONFIRM_TIME)
-    if refused:
-        done.failed.append((letter, f"{not_taken(refused[0])}; it stays"))
-        return
-    # Publish before ack: a crash between the two repeats it, never loses it.
-    peek.ack(delivery)
-    done.gone.append(letter)
-
-
-@asynccontextmanager
-async def _held(client: Client, limit: int) -> AsyncIterator[Peek]:
-    peek = await client.broker.get(DEAD, limit)
-    try:
-        yield peek
-    finally:
-        await peek.close()
 
 
 def _line(letter: DeadLetter) -> dict[str, str | int]:

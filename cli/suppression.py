@@ -29,20 +29,14 @@ from shared.contracts import (
     SuppressionsAnswer,
     SuppressionsRemoved,
 )
+from shared.refusals import Invalid
+from shared.suppression_file import COLUMNS, read_entries, why
 
 T = TypeVar("T")
 
 _AT_ONCE = 1000  # addresses in one command
-_COLUMNS = ("address", "reason")
 
 AddressesArgument = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address or several.")]
-
-
-class _Line(msgspec.Struct, frozen=True):
-    """A line of a file of JSON lines; what else `export` writes there is passed over."""
-
-    address: str
-    reason: str = ""
 
 
 def list_entries(
@@ -110,8 +104,12 @@ def import_entries(
 
     A first CSV line that says "address" is passed over. Exit 1 when a line holds no address; the others are added.
     """
-    with _opened(file) as lines:
-        _show_added(_add_all(Home(home), _read(lines)), as_json)
+    try:
+        with _opened(file) as lines:
+            added = _add_all(Home(home), read_entries(lines))
+    except Invalid as refused:
+        raise CommandFailed(str(refused)) from refused
+    _show_added(added, as_json)
 
 
 def export_entries(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
@@ -120,12 +118,12 @@ def export_entries(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
     async def print_all(client: Client) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         if not as_json:
-            writer.writerow(_COLUMNS)
+            writer.writerow(COLUMNS)
         async for entry in _pages(client):
             if as_json:
-                print_json_line({**msgspec.to_builtins(entry), "reason": _why(entry)})
+                print_json_line({**msgspec.to_builtins(entry), "reason": why(entry)})
             else:
-                writer.writerow([entry.address, _why(entry)])
+                writer.writerow([entry.address, why(entry)])
 
     with_client(Home(home), print_all)
 
@@ -184,37 +182,7 @@ def _opened(file: Path) -> Iterator[IO[str]]:
         raise CommandFailed(f"{file} can not be read: {error}") from error
 
 
-def _read(lines: IO[str]) -> Iterator[SuppressedAddress]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        entry = _from_json(line, number) if line.lstrip().startswith("{") else _from_csv(line, number)
-        if not (number == 1 and entry.address.strip().lower() == _COLUMNS[0]):
-            yield entry
-
-
-def _from_json(line: str, number: int) -> SuppressedAddress:
-    try:
-        found = msgspec.json.decode(line, type=_Line)
-    except msgspec.DecodeError as error:
-        raise CommandFailed(f"line {number}: {error}; takes JSON with an address") from error
-    return SuppressedAddress(address=found.address, reason=found.reason[:500])
-
-
-def _from_csv(line: str, number: int) -> SuppressedAddress:
-    try:
-        address, reason, *_ = [*next(csv.reader([line])), ""]
-    except csv.Error as error:
-        raise CommandFailed(f"line {number}: {error}; takes an address, and perhaps a comma and a reason") from error
-    return SuppressedAddress(address=address, reason=reason.strip()[:500])
-
-
 def _row(entry: SuppressionLine, now: datetime) -> list[str]:
     until = brief_time(entry.until, now) if entry.until else "removed"
     by = entry.author or (f"mail {entry.mail}" if entry.mail else "")
-    return [entry.address, brief_time(entry.since, now), until, by, _why(entry)]
-
-
-def _why(entry: SuppressionLine) -> str:
-    said = " ".join(part for part in (str(entry.code or ""), entry.enhanced, entry.reply.replace("\n", " ")) if part)
-    return ": ".join(part for part in (entry.bounce_class, said) if part)
+    return [entry.address, brief_time(entry.since, now), until, by, why(entry)]

@@ -4,45 +4,20 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 
 from cli.client import Client, with_client
-from cli.failures import CommandFailed
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, duration
 from cli.output import print_json_line, screen, show_time, table
-from shared.broker import BrokerRefused
-from shared.contracts import Stats, StatsAnswer
-from shared.topology import CONTROL, DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
+from shared.stages import STAGES, Sample, look, with_rates
 
-# (what a person calls it, its queues)
-STAGES = (
-    ("submitted, not yet admitted", [SUBMIT]),
-    ("commands", [CONTROL]),
-    ("to a resolver", [RESOLVE]),
-    ("in the lanes, to senders", [lane_queue(lane) for lane in range(LANES)]),
-    ("outcomes, to the scheduler", [OUTCOME]),
-    ("dead letters", [DEAD]),
-)
 _STATS_TIME = timedelta(seconds=2)
-
-
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at everything."""
-
-    time: datetime
-    queues: dict[str, int | None]  # None: there is no such queue
-    states: dict[str, int]  # open recipients per state; empty when the scheduler did not answer
-    totals: dict[str, int]  # since the scheduler's start
-    revision: int | None
-    rates: dict[str, float] = {}  # totals per second since the sample before
-    scheduler: bool  # it has answered
 
 
 def watch(
@@ -74,55 +49,11 @@ async def _samples(client: Client, every: timedelta, count: int | None) -> Async
     before: Sample | None = None
     for looked in itertools.count(1):
         started = time.monotonic()
-        before = with_rates(await _look(client, before), before)
+        before = with_rates(await look(client.broker, client.commander, before), before)
         yield before
         if looked == count:
             return
         await asyncio.sleep(max(0.0, every.total_seconds() - (time.monotonic() - started)))
-
-
-async def _look(client: Client, before: Sample | None) -> Sample:
-    queues = {queue: await _count(client, queue) for _, names in STAGES for queue in names}
-    # Questions that nobody takes would pile up in the queue, one per look.
-    silent = before is not None and not before.scheduler and bool(queues[CONTROL])
-    stats = None if silent else await _stats(client)
-    if stats is None:
-        return Sample(time=datetime.now(UTC), queues=queues, states={}, totals={}, revision=None, scheduler=False)
-    return Sample(
-        time=stats.time,
-        queues=queues,
-        states=stats.states,
-        totals=stats.totals,
-        revision=stats.revision,
-        scheduler=True,
-    )
-
-
-async def _stats(client: Client) -> StatsAnswer | None:
-    try:
-        return await client.ask(Stats(), StatsAnswer)
-    except CommandFailed:
-        return None
-
-
-async def _count(client: Client, queue: str) -> int | None:
-    try:
-        return await client.broker.count(queue)
-    except BrokerRefused:
-        return None
-
-
-def with_rates(sample: Sample, before: Sample | None) -> Sample:
-    """The sample with rates per second; none where the scheduler was started anew in between."""
-    if before is None:
-        return sample
-    seconds = (sample.time - before.time).total_seconds()
-    if seconds <= 0 or any(sample.totals.get(name, 0) < count for name, count in before.totals.items()):
-        return sample
-    rates = {
-        name: (count - before.totals[name]) / seconds for name, count in sample.totals.items() if name in before.totals
-    }
-    return msgspec.structs.replace(sample, rates=rates)
 
 
 def drawn(sample: Sample) -> RenderableType:

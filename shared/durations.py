@@ -31,6 +31,13 @@ class Duration(timedelta):
         return format_duration(self)
 
 
+def encode_duration(value: object) -> object:
+    """For msgspec: a duration as people write it."""
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
 def format_duration(span: timedelta) -> str:
     """Write a duration the way `Duration.parse` reads it: `timedelta(minutes=90)` is `"1h30m"`."""
     whole, thousandths = divmod(round(span.total_seconds() * 1000), 1000)

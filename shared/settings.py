@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from shared.addresses import check_spec, parse_addresses, refuse_control_characters
 from shared.contracts import Credentials, EventKind, Revision, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
-from shared.durations import Duration
+from shared.durations import Duration, encode_duration
 from shared.host_names import address_in, is_fit
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain, split_key
 
@@ -419,7 +419,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 def to_document(settings: Settings) -> dict[str, Any]:
     """The settings as plain values for JSON: every field, defaults too."""
-    plain: dict[str, Any] = _plain(msgspec.to_builtins(settings, enc_hook=_encode_duration))
+    plain: dict[str, Any] = _plain(msgspec.to_builtins(settings, enc_hook=encode_duration))
     return plain
 
 
@@ -488,12 +488,6 @@ def _decode_duration(kind: type, value: object) -> object:
     if kind is Duration:
         return Duration.parse(value)
     raise NotImplementedError(kind)
-
-
-def _encode_duration(value: object) -> object:
-    if isinstance(value, Duration):
-        return str(value)
-    raise NotImplementedError(type(value))
 
 
 def _plain(value: Any) -> Any:

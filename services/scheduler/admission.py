@@ -13,11 +13,11 @@ from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
 from services.scheduler.limits import check_recipients
-from services.scheduler.reading import check_contents, check_octets, decode_duration, parse_submission, too_large
 from shared.addresses import refuse_control_characters
 from shared.broker import Properties
 from shared.contracts import MAX_MAIL_ID, Notify, Ret, Submission
 from shared.durations import Duration
+from shared.reading import check_contents, check_octets, decode_duration, parse_submission, too_large
 from shared.refusals import Invalid, explain
 from shared.settings import Settings
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from cli.watch import Sample, with_rates
+from shared.stages import Sample, with_rates
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 BEFORE = Sample(time=START, queues={}, states={}, totals={"delivered": 100}, revision=1, scheduler=True)

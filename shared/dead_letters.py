@@ -1,15 +1,21 @@
 """Dead letters as an operator sees them: where they were published, why they died, and how they go back."""
 
+import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from shared.broker import Delivery, Message, Properties
+from shared.broker import Broker, Delivery, Message, Peek, Properties
+from shared.commander import NotTaken
 from shared.dead import CAME_FROM, REASON
-from shared.topology import SEND
+from shared.topology import DEAD, SEND
+
+_CONFIRM_WITHIN_S = 30.0
+_AT_ONCE = 500  # held at a time while redriving
 
 _OURS = (REASON, CAME_FROM)
 # What the broker adds while it counts deliveries and moves a message to its dead-letter exchange.
@@ -36,6 +42,67 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, Any]  # its own ones
     size: int
     body: bytes
+
+
+class Redrive(msgspec.Struct, frozen=True):
+    """What became of the dead letters."""
+
+    gone: list[DeadLetter]
+    failed: list[tuple[DeadLetter, str]]
+
+
+async def read_letters(broker: Broker, limit: int) -> tuple[list[DeadLetter], int]:
+    """So many of them, oldest first, and how many there are."""
+    total = await broker.count(DEAD)
+    async with _held(broker, min(limit, total)) as peek:
+        return [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)], total
+
+
+async def redrive(broker: Broker, only: Sequence[str]) -> Redrive:
+    """Publish them again where they were published first, all or those chosen.
+
+    It goes once through what lay there at the start: what dies again meanwhile comes to the end and is left. The
+    first page with one that is not taken is the last.
+    """
+    done = Redrive([], [])
+    left = await broker.count(DEAD)
+    # A selection has to see all of the queue at once, as those not chosen go back to its front.
+    page = left if only else _AT_ONCE
+    while left > 0:
+        async with _held(broker, min(page, left)) as peek:
+            letters = [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)]
+            for letter, delivery in zip(letters, peek.deliveries, strict=True):
+                if is_chosen(letter, only):
+                    await _redrive_one(broker, peek, letter, delivery, done)
+            left = 0 if done.failed or not letters else left - len(letters)
+    return done
+
+
+async def _redrive_one(broker: Broker, peek: Peek, letter: DeadLetter, delivery: Delivery, done: Redrive) -> None:
+    if not letter.exchange:
+        done.failed.append((letter, "nothing tells where it was published; it stays"))
+        return
+    try:
+        async with asyncio.timeout(_CONFIRM_WITHIN_S):
+            refused = await broker.publisher.publish([redriven(letter, delivery)])
+    except TimeoutError:
+        done.failed.append((letter, f"no confirm from the broker within {_CONFIRM_WITHIN_S:g} s; it stays"))
+        return
+    if refused:
+        done.failed.append((letter, f"the broker did not take it: {NotTaken(refused[0])}; it stays"))
+        return
+    # Publish before ack: a crash between the two repeats it, never loses it.
+    peek.ack(delivery)
+    done.gone.append(letter)
+
+
+@asynccontextmanager
+async def _held(broker: Broker, limit: int) -> AsyncIterator[Peek]:
+    peek = await broker.get(DEAD, limit)
+    try:
+        yield peek
+    finally:
+        await peek.close()
 
 
 def read_letter(number: int, delivery: Delivery) -> DeadLetter:
