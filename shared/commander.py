@@ -25,6 +25,7 @@ class NotTaken(Exception):
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.reason)
         self.full = refused.reason == FULL  # later it may take it
+        self.too_large = "larger than" in refused.reason  # RabbitMQ's words: max_message_size
         self.undeclared = "no exchange" in refused.reason or "no queue takes it" in refused.reason
 
 

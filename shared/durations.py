@@ -31,6 +31,13 @@ class Duration(timedelta):
         return format_duration(self)
 
 
+def decode_duration(kind: type, value: object) -> object:
+    """For msgspec: a duration as people write it. Raises ValueError."""
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(kind)
+
+
 def encode_duration(value: object) -> object:
     """For msgspec: a duration as people write it."""
     if isinstance(value, Duration):

@@ -24,13 +24,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: str  # name of this process, unique: "sender-shop1-4711"
     amqp_url: str  # of one or several nodes, separated by commas
-    store_url: str  # SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"
+    store_url: str  # "" for a role that opens none; else in SQLAlchemy's form: "sqlite:////var/lib/pillarbox/mail.db"
     metrics_port: int | None  # None: no metrics; 0: a free port, which the log names
     log_level: str
     journal: Path | None  # folder of the senders' journals; None: they keep none
 
 
-def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> Environment:
+def read_environment(role: str, variables: Mapping[str, str] = os.environ, *, opens_store: bool = True) -> Environment:
     """Read the variables of one worker. Raises InvalidEnvironment that names the variable and says what to do.
 
     `PILLARBOX_AMQP_PASSWORD_FILE` and `PILLARBOX_STORE_PASSWORD_FILE` name files whose content becomes the password
@@ -39,9 +39,7 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
     return Environment(
         worker=variables.get("PILLARBOX_WORKER") or f"{role}-{socket.gethostname()}-{os.getpid()}",
         amqp_url=amqp_url(variables),
-        store_url=_with_password(
-            _named(variables, "PILLARBOX_STORE_URL"), _password(variables, "PILLARBOX_STORE_PASSWORD_FILE")
-        ),
+        store_url=_store_url(variables) if opens_store else "",
         metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
         log_level=_log_level(variables),
         journal=_journal(variables),
@@ -63,6 +61,11 @@ def without_password(url: str) -> str:
 # Not parsed: what is written wrong is to be logged too, and may hold a password all the same.
 _IN_NETLOC = re.compile(r"(://[^:@/?#,]*:)[^@,]*(?:@[^@/?#,]*(?=@))*@")
 _IN_QUERY = re.compile(r"([?&]password=)[^&#,]*")
+
+
+def _store_url(variables: Mapping[str, str]) -> str:
+    url, password = _named(variables, "PILLARBOX_STORE_URL"), _password(variables, "PILLARBOX_STORE_PASSWORD_FILE")
+    return _with_password(url, password)
 
 
 def _named(variables: Mapping[str, str], name: str) -> str:

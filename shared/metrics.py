@@ -45,6 +45,8 @@ SITES_DOWN = Gauge("pillarbox_sites_down", "Sites that are out of reach or pause
 SIGN_INS_REFUSED = Counter(
     "pillarbox_sign_ins_refused_total", "Sign-ins at a relay that need mending", ["site"], registry=REGISTRY
 )
+REQUESTS = Counter("pillarbox_http_requests_total", "Requests answered, by status", ["status"], registry=REGISTRY)
+SIGN_INS = Counter("pillarbox_console_sign_ins_total", "Sign-ins of people, by result", ["result"], registry=REGISTRY)
 REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
 STORE_UNAVAILABLE = Gauge(
     "pillarbox_store_unavailable", "1 while the mail store can not be used and is waited for", registry=REGISTRY

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.contracts import Submission
-from shared.durations import Duration
+from shared.durations import decode_duration
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 
 # A base64 attachment takes as many octets here as in the mail; texts with each letter escaped take twice as many.
@@ -60,13 +60,6 @@ def check_contents(submission: Submission, max_size: int) -> None:
 def too_large(size: int, most: int) -> Invalid:
     """The refusal of a mail of that size."""
     return Invalid("content", f"the mail has {size} octets; takes at most {most} (sending.max_size)")
-
-
-def decode_duration(kind: type, value: object) -> object:
-    """Durations, for msgspec. Raises ValueError."""
-    if kind is Duration:
-        return Duration.parse(value)
-    raise NotImplementedError(kind)
 
 
 def _measure(frame: Any, size: int) -> None:

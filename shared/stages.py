@@ -6,7 +6,7 @@ import msgspec
 
 from shared.broker import Broker, BrokerRefused
 from shared.commander import Commander, NotAnswered, NotTaken
-from shared.contracts import Stats, StatsAnswer
+from shared.contracts import StageTime, Stats, StatsAnswer
 from shared.topology import CONTROL, DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
 
 # (what a person calls it, its queues)
@@ -29,6 +29,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     totals: dict[str, int]  # since the scheduler's start
     revision: int | None
     rates: dict[str, float] = {}  # totals per second since the sample before
+    times: list[StageTime] = []  # of what was delivered in the last minute
     scheduler: bool  # it has answered
 
 
@@ -46,6 +47,7 @@ async def look(broker: Broker, commander: Commander, before: Sample | None) -> S
         states=stats.states,
         totals=stats.totals,
         revision=stats.revision,
+        times=stats.times,
         scheduler=True,
     )
 

@@ -31,14 +31,15 @@ _LARGE = 1024 * 1024  # octets
 Serve = Callable[[Environment, Broker, asyncio.Event], Awaitable[None]]
 
 
-def run(role: str, serve: Serve) -> None:
+def run(role: str, serve: Serve, *, opens_store: bool = True) -> None:
     """Run a worker until SIGTERM or SIGINT. `serve` gets a connected broker, and the event that asks it to stop.
 
-    Exits with 2 when the environment, the broker or the store says that starting again would not help.
+    `opens_store`: it has to be told where the mail store is. Exits with 2 when the environment, the broker or the store
+    says that starting again would not help.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords and mail
     try:
-        environment = read_environment(role)
+        environment = read_environment(role, opens_store=opens_store)
     except InvalidEnvironment as error:
         sys.exit(f"pillarbox {role}: {error}")
     start_log(environment.worker, environment.log_level)
@@ -62,9 +63,8 @@ async def _run(environment: Environment, serve: Serve) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    log.info(
-        "starting", amqp_url=without_password(environment.amqp_url), store_url=without_password(environment.store_url)
-    )
+    store = without_password(environment.store_url) or None
+    log.info("starting", amqp_url=without_password(environment.amqp_url), store_url=store)
     try:
         broker = Broker(environment.amqp_url, environment.worker)
         if not await _unless_stopped(broker.start(), stop):
@@ -84,7 +84,6 @@ async def _run(environment: Environment, serve: Serve) -> None:
         await broker.close()
         log.info("stopped")
     if unusable:
-        store = without_password(environment.store_url)
         log.error("store_unusable", store=store, reason=str(unusable[0]), do=unusable[0].cure, next="exit")
         sys.exit(2)
 

@@ -1,8 +1,5 @@
 """Admission: a submission is judged as a whole, and composed once, or refused with the field that is wrong."""
 
-import os
-import re
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,15 +13,15 @@ from services.scheduler.limits import check_recipients
 from shared.addresses import refuse_control_characters
 from shared.broker import Properties
 from shared.contracts import MAX_MAIL_ID, Notify, Ret, Submission
-from shared.durations import Duration
-from shared.reading import check_contents, check_octets, decode_duration, parse_submission, too_large
+from shared.durations import Duration, decode_duration
+from shared.mail_ids import check_id, new_mail_id
+from shared.reading import check_contents, check_octets, parse_submission, too_large
 from shared.refusals import Invalid, explain
 from shared.settings import Settings
 
 # A submission may have waited in the queue while the scheduler was away; an older `send_at` is a mistake.
 _LATE = timedelta(hours=1)
 _FAR = timedelta(days=3650)
-_ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
 _WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority", "notify", "ret", "ignore_suppression")
 
@@ -102,29 +99,12 @@ def mail_id(properties: Properties) -> str:
     return check_id(properties.message_id, "message_id") if properties.message_id else new_mail_id()
 
 
-def check_id(given: str, field: str) -> str:
-    """The id itself. Raises Invalid for one that could not be a mail's."""
-    if len(given) > MAX_MAIL_ID or not _ID.fullmatch(given):
-        raise Invalid(field, f"takes up to {MAX_MAIL_ID} characters of UTF-8, no spaces or control characters")
-    return given
-
-
 def check_batch(label: str) -> str:
     """The label itself. Raises Invalid for one that the store could not keep or a list could not show."""
     try:
         return refuse_control_characters(label)
     except ValueError as error:
         raise Invalid("batch", str(error)) from error
-
-
-def new_mail_id() -> str:
-    """A UUID of version 7 (RFC 9562 section 5.7): ids made later sort later."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    number = (number & ~(0xF << 76)) | (0x7 << 76)
-    number = (number & ~(0x3 << 62)) | (0x2 << 62)
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def wishes_of(submission: Submission) -> Wishes:

@@ -3,7 +3,8 @@
 import msgspec
 
 from shared.contracts import Command, MailId, Replace
-from shared.reading import check_octets, decode_duration, parse_submission
+from shared.durations import decode_duration
+from shared.reading import check_octets, parse_submission
 from shared.refusals import UNREAD, UNREADABLE, Invalid, explain, read_plain
 
 _MOST = 4 * 1024 * 1024  # octets: a thousand addresses, each with the longest reason, every letter of it escaped

@@ -8,12 +8,13 @@ import msgspec
 import structlog
 
 from services.scheduler import doubt, inquiry, recall, sites, suppression
-from services.scheduler.admission import check_batch, check_id, compose_within, draft, wishes_of
+from services.scheduler.admission import check_batch, compose_within, draft, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.commands import in_submission, parse_command
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
+from services.scheduler.pace import Pace, stage_times
 from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
 from shared import metrics
@@ -27,6 +28,7 @@ from shared.contracts import (
     Command,
     ListAnswer,
     ListMails,
+    ListSenders,
     ListSites,
     ListSuppressions,
     Refusal,
@@ -44,16 +46,20 @@ from shared.contracts import (
     RetractAnswer,
     RetractedEvent,
     Selector,
+    SendersAnswer,
     SettingsAnswer,
     Show,
     ShowAnswer,
+    ShowContent,
     ShowSettings,
     SitesAnswer,
     Stats,
     StatsAnswer,
     SuppressionsAdded,
 )
+from shared.mail_ids import check_id
 from shared.mail_store import StoreThread
+from shared.presence import list_present
 from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
 from shared.store_trouble import StoreFailed
@@ -81,6 +87,7 @@ class ControlDesk:
         alarm: Alarm,
         housekeeper: Housekeeper,
         keeper: SettingsKeeper,
+        pace: Pace,
     ) -> None:
         self._thread = thread
         self._publisher = publisher
@@ -90,6 +97,7 @@ class ControlDesk:
         self._alarm = alarm
         self._housekeeper = housekeeper
         self._keeper = keeper
+        self._pace = pace
 
     async def loop(self, consumer: Consumer) -> None:
         """Take commands, for ever, one after another."""
@@ -147,18 +155,20 @@ class ControlDesk:
                 return await self._replace(command, now, user)
             case Show():
                 return ShowAnswer(mail=await self._thread.run(inquiry.show, check_id(command.id, "id"), now))
+            case ShowContent():
+                check_id(command.id, "id")
+                return await self._thread.run(inquiry.content_part, command)
             case ListMails():
-                condition = recall.chosen(checked(command))
-                _check_name(command.submitted_by or "", "submitted_by")
-                lines, following = await self._thread.run(inquiry.list_mails, command, condition)
+                lines, following = await self._thread.run(inquiry.list_mails, searched(command))
                 return ListAnswer(mails=lines, next=following)
             case Stats():
-                states = await self._thread.run(inquiry.count_states)
-                return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision)
+                return await self._stats(now)
             case ShowSettings():
                 return await self._settings(command)
             case ListSites():
                 return SitesAnswer(sites=await self._thread.run(sites.list_down, now))
+            case ListSenders():
+                return SendersAnswer(senders=await self._thread.run(list_present, now))
             case ListSuppressions():
                 return await self._thread.run(suppression.list_suppressions, command, now)
             case AddSuppressions():
@@ -169,6 +179,11 @@ class ControlDesk:
                 return removed
             case never:
                 assert_never(never)
+
+    async def _stats(self, now: datetime) -> StatsAnswer:
+        states = await self._thread.run(inquiry.count_states)
+        times = await self._thread.run(stage_times, self._pace.lately(now))
+        return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision, times=times)
 
     async def _add_suppressions(self, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
         _check_name(command.author, "author")
@@ -303,6 +318,17 @@ def checked(selector: Selecting) -> Selecting:
         return msgspec.structs.replace(selector, recipient=check_spec(selector.recipient))
     except ValueError as error:
         raise Invalid("recipient", str(error)) from error
+
+
+def searched(command: ListMails) -> ListMails:
+    """The search as the store spells it. Raises Invalid."""
+    _check_name(command.submitted_by or "", "submitted_by")
+    if not command.sender:
+        return checked(command)
+    try:
+        return checked(msgspec.structs.replace(command, sender=check_spec(command.sender)))
+    except ValueError as error:
+        raise Invalid("sender", str(error)) from error
 
 
 def _check_name(name: str, field: str) -> None:

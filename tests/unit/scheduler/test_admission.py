@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.admission import admit, new_mail_id
+from services.scheduler.admission import admit
 from services.scheduler.commands import parse_command
 from services.scheduler.composed import Draft
 from shared.broker import Properties
 from shared.contracts import Submission
+from shared.mail_ids import new_mail_id
 from shared.refusals import Invalid
 from shared.settings import parse_settings
 

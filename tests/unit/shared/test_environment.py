@@ -18,6 +18,10 @@ def test_the_store_is_all_that_must_be_set():
     assert environment.worker.startswith("sender-")
 
 
+def test_who_opens_no_store_need_not_know_of_one():
+    assert read_environment("console", {}, opens_store=False).store_url == ""
+
+
 def test_everything_may_be_set():
     environment = read_environment(
         "sender",
