@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import msgspec
 
-_FREE = 5  # failures: people mistype
+# Failures until the first wait. Behind a proxy everybody has one address, and anybody may try anybody's name: those two
+# alone take more.
+_FREE = {"both": 5, "user": 30, "address": 30}
 _FIRST_WAIT_S = 2.0
 _LONGEST_WAIT_S = 15 * 60.0
 _FORGET_AFTER_S = 60 * 60.0
@@ -12,13 +14,14 @@ _MOST = 10_000  # names and addresses remembered: whoever guesses may make them 
 
 
 class _Failures(msgspec.Struct):
+    free: int
     count: int = 0
     last: float = 0.0
 
     def wait(self, now: float) -> float:
-        if self.count < _FREE:
+        if self.count < self.free:
             return 0.0
-        pause: float = min(_FIRST_WAIT_S * 2.0 ** min(self.count - _FREE, 30), _LONGEST_WAIT_S)
+        pause: float = min(_FIRST_WAIT_S * 2.0 ** min(self.count - self.free, 30), _LONGEST_WAIT_S)
         return max(0.0, self.last + pause - now)
 
 
@@ -41,7 +44,7 @@ class Attempts:
         for key in _keys(user, address):
             known = self._failures.pop(key, None)
             if known is None or now - known.last > _FORGET_AFTER_S:
-                known = _Failures()
+                known = _Failures(_FREE[key[0]])
             known.count, known.last = known.count + 1, now
             self._failures[key] = known  # at the end: the others are older
         while len(self._failures) > _MOST:
@@ -49,8 +52,9 @@ class Attempts:
 
     def succeeded(self, user: str, address: str) -> None:
         """A try was right: the name's failures are forgotten. The address's are not, it may go on with other names."""
-        self._failures.pop(_keys(user, address)[0], None)
+        for key in _keys(user, address)[:2]:
+            self._failures.pop(key, None)
 
 
 def _keys(user: str, address: str) -> list[tuple[str, str]]:
-    return [("user", user.lower()), ("address", address)]
+    return [("both", f"{user.lower()} {address}"), ("user", user.lower()), ("address", address)]

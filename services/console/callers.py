@@ -37,6 +37,11 @@ def caller_of(connection: ASGIConnection) -> Caller:  # type: ignore[type-arg]  
     return found
 
 
+def is_known(connection: ASGIConnection) -> bool:  # type: ignore[type-arg]  # of any kind
+    """Whether it is known who is asking; not where everybody may ask."""
+    return _KEY in connection.scope
+
+
 def in_scope(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]  # as above
     """A guard: who may not do what the handler does is refused."""
     wanted = described.of(handler.opt)

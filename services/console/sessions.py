@@ -16,6 +16,7 @@ import msgspec
 from shared.console_accounts import EVERYTHING, Scope, User
 
 LASTS_S = 12 * 3600  # a working day; then the password is asked for again
+_NOTE_LASTS_S = 60  # a page that is loaded again later has nothing to say
 LINK_USER = "owner"  # who signs in by the one-time link
 
 _COOKIE, _SECURE_COOKIE = "pillarbox", "__Host-pillarbox"  # RFC 6265bis section 4.1.3.2: of this host alone, over TLS
@@ -48,19 +49,19 @@ class Sessions:
             "key_derivation": "hmac", "digest_method": hashlib.sha256,
         })  # fmt: skip
         self._user = user
-        self._secure = secure
+        self.secure = secure
         self._ended: dict[str, float] = {}  # by id, until when it would have lasted
 
     @property
     def cookie(self) -> str:
         """The cookie's name."""
-        return _SECURE_COOKIE if self._secure else _COOKIE
+        return _SECURE_COOKIE if self.secure else _COOKIE
 
     def open(self, name: str, user: User | None) -> str:
         """The cookie of a new session; of the link's where there is no user."""
-        return self._signer_dumps(_Signed(secrets.token_urlsafe(16), name, _BY_LINK if user is None else _mark(user)))
+        return self._dumped(_Signed(secrets.token_urlsafe(16), name, _BY_LINK if user is None else _mark(user)))
 
-    def _signer_dumps(self, signed: _Signed) -> str:
+    def _dumped(self, signed: _Signed) -> str:
         return str(self._signer.dumps(msgspec.to_builtins(signed)))
 
     def find(self, cookie: str | None) -> Session | None:
@@ -89,8 +90,19 @@ class Sessions:
     def set_cookie(self, value: str) -> str:
         """The header `Set-Cookie` that keeps a session; that forgets it, for an empty value."""
         age = LASTS_S if value else 0
-        secure = "; Secure" if self._secure else ""
+        secure = "; Secure" if self.secure else ""
         return f"{self.cookie}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+
+    def note(self, text: str) -> str:
+        """A sentence for the next page, in its address; nobody else can put one there."""
+        return str(self._signer.dumps(text, salt="note"))
+
+    def noted(self, value: str) -> str:
+        """The sentence; "" for none, or an old one."""
+        try:
+            return str(self._signer.loads(value, max_age=_NOTE_LASTS_S, salt="note")) if value else ""
+        except itsdangerous.BadData:
+            return ""
 
     def form_token(self, of: str) -> str:
         """What a form has to bring with it, by the session's id: another site can not know it."""

@@ -9,41 +9,12 @@ import httpx
 import msgspec
 import pytest
 
-from cli.node import PrivateNode
 from shared.console_accounts import Scope
 from tests.support.console import Console
-from tests.support.pipeline import Pipeline, a_mail, relay_to
+from tests.support.pipeline import a_mail
 from tests.support.ports import wait_until
-from tests.support.rabbitmq import delete_vhost, new_vhost
-from tests.support.sinks import RecordingSink
 
 HOLD = {"hold": "1h"}
-
-
-@pytest.fixture(scope="module")
-def sink_of_all() -> Iterator[RecordingSink]:
-    with RecordingSink() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def pipeline(
-    rabbitmq: PrivateNode, sink_of_all: RecordingSink, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pipeline]:
-    folder = tmp_path_factory.mktemp("console-pipeline")
-    url = new_vhost(rabbitmq)
-    settings = relay_to(sink_of_all, events=["accepted", "held", "delivered", "retracted", "rejected", "replaced"])
-    with Pipeline(url, f"sqlite:///{folder}/mail.db", folder, settings) as running:
-        yield running
-    delete_vhost(rabbitmq, url)
-
-
-@pytest.fixture(scope="module")
-def console(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    with Console(pipeline.amqp_url, tmp_path_factory.mktemp("console")) as running:
-        yield running
-        assert running.worker is not None
-        running.worker.assert_no_crash()
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +52,14 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 # Submitting
 
 
-def test_a_mail_is_submitted_and_delivered(api, sink_of_all):
+def test_a_mail_is_submitted_and_delivered(api, console_sink):
     answer = api.post("/mails", json=a_mail("by http", hold=0))
     assert answer.status_code == 202
     id = answer.json()["id"]
     assert answer.headers["location"] == answer.json()["href"] == f"/api/v1/mails/{id}"
     story = until(api, id, "delivered")
     assert story["subject"] == "by http"
-    assert any(b"Subject: by http" in mail.content for mail in sink_of_all.mails)
+    assert any(b"Subject: by http" in mail.content for mail in console_sink.mails)
 
 
 def test_the_idempotency_key_is_the_mails_id(api):
@@ -341,7 +312,7 @@ def test_events_that_can_not_be_meant_are_refused(api):
 # Settings
 
 
-def test_settings_are_changed_and_rolled_back(api, pipeline):
+def test_settings_are_changed_and_rolled_back(api, console_pipeline):
     before = api.get("/settings").json()
     revision = before["current"]["revision"]
     done = api.patch("/settings", json={"changes": {"sending.max_per_connection": 7}, "comment": "fewer"}).json()
@@ -357,7 +328,7 @@ def test_settings_are_changed_and_rolled_back(api, pipeline):
     put = api.put("/settings", json={"settings": whole, "next_revision": revision + 3}).json()
     assert [change["key"] for change in put["changes"]] == ["history"]
     api.post("/settings/rollback", json={"revision": revision})
-    pipeline.revision = api.get("/settings").json()["current"]["revision"]
+    console_pipeline.revision = api.get("/settings").json()["current"]["revision"]
 
 
 def test_settings_that_are_wrong_change_nothing(api):
@@ -395,16 +366,16 @@ def test_addresses_are_suppressed_and_no_longer(api):
     assert problem(bad, 422)["field"] == "line 1"
 
 
-def test_dead_letters_are_listed_and_redriven(api, pipeline):
-    pipeline.client.publish("pillarbox.submit", b"{}", _properties("dead-1"))
-    pipeline.client.publish("pillarbox.submit", b"[]", _properties("dead-2"))
+def test_dead_letters_are_listed_and_redriven(api, console_pipeline):
+    console_pipeline.client.publish("pillarbox.submit", b"{}", _properties("dead-1"))
+    console_pipeline.client.publish("pillarbox.submit", b"[]", _properties("dead-2"))
     wait_until(lambda: api.get("/dead-letters").json()["total"] == 2, "two dead letters")
     letters = api.get("/dead-letters").json()["letters"]
     assert (letters[0]["message_id"], letters[0]["reason"]) == ("dead-1", "from: is missing")
     done = api.post("/dead-letters/redrive", json={"only": [letters[0]["mark"]]}).json()
     assert done == {"redriven": [letters[0]["mark"]], "failed": []}
     wait_until(lambda: api.get("/dead-letters").json()["total"] == 2, "it died again")
-    pipeline.client.forget_dead_letters()
+    console_pipeline.client.forget_dead_letters()
 
 
 def _properties(id: str) -> Any:

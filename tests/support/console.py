@@ -29,7 +29,8 @@ class Console:
         self.link_token = new_token()
         (folder / "link").write_text(token_hash(self.link_token))
         self.write_tokens({"all": tuple(Scope), **{scope.value: (scope,) for scope in Scope}})
-        self.write_users({"ada": tuple(Scope), "rob": (Scope.READ,)})
+        if not (folder / "users.toml").exists():  # a new hash of the same password would end the sessions
+            self.write_users({"ada": tuple(Scope), "rob": (Scope.READ,)})
         self._environment = {
             "PILLARBOX_AMQP_URL": amqp_url,
             "PILLARBOX_CONSOLE_LISTEN": "127.0.0.1:0",

@@ -174,7 +174,12 @@ async def story(desk: Desk, mail: str) -> Story:
 )
 async def content(mail: str, desk: Desk) -> Stream:
     """The octets, part by part."""
-    wanted = check_id(whole_id(mail), "id")
+    return await message_file(desk, whole_id(mail))
+
+
+async def message_file(desk: Desk, mail: str) -> Stream:
+    """A mail's content as a file. Raises Refusal (404) where it is not kept."""
+    wanted = check_id(mail, "id")
     first = await desk.ask(ShowContent(id=wanted), ContentAnswer)
     if first.content is None:
         raise refusal(404, "there is no such mail, or all of it is final: its content is no longer kept")
