@@ -2,7 +2,23 @@
 
 import typer
 
-from cli import dead, demo, dkim, doctor, doubt, mails, replace, send, settings, setup, sites, suppression, up, watch
+from cli import (
+    console,
+    dead,
+    demo,
+    dkim,
+    doctor,
+    doubt,
+    mails,
+    replace,
+    send,
+    settings,
+    setup,
+    sites,
+    suppression,
+    up,
+    watch,
+)
 from cli.options import ending
 
 _EXITS = """[bold]Exit codes[/bold], of every command
@@ -32,6 +48,7 @@ def build() -> typer.Typer:
     app.add_typer(_dead(), name="dead", rich_help_panel=_OPERATING)
     app.add_typer(_suppression(), name="suppression", rich_help_panel=_OPERATING)
     app.add_typer(_dkim(), name="dkim", rich_help_panel=_OPERATING)
+    app.add_typer(_console(), name="console", rich_help_panel=_OPERATING)
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
     )(watch.watch)
@@ -159,6 +176,30 @@ def _dkim() -> typer.Typer:
             codes="0 done; 1 the file is there or can not be written; 2 wrong usage",
         ),
     )(dkim.keygen)
+    return group
+
+
+def _console() -> typer.Typer:
+    group = _group("Who may use the HTTP API and the web page.")
+    group.command(
+        "token",
+        epilog=ending(
+            "pillarbox console token shop --scope submit --scope read",
+            "pillarbox console token shop --file /etc/pillarbox/tokens.toml",
+            codes="0 done; 1 the file can not be read or written; 2 wrong usage",
+        ),
+    )(console.token)
+    group.command(
+        "user",
+        epilog=ending(
+            "pillarbox console user ada",
+            "pillarbox console user rob --scope read --file /etc/pillarbox/users.toml",
+            codes="0 done; 1 the file can not be read or written; 2 wrong usage",
+        ),
+    )(console.user)
+    group.command("link", epilog=ending("pillarbox console link", codes="0 done; 3 no `pillarbox up` runs here"))(
+        console.link
+    )
     return group
 
 

@@ -24,6 +24,18 @@ class InboxPlace(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
 
 
+class ConsolePlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the console listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser."""
+        return f"http://{self.host}:{self.port}"
+
+
 class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """One child process of `pillarbox up`."""
 
@@ -41,7 +53,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     store_url: str
     program_urls: dict[str, str] = {}  # of the users for programs, by role; none where the broker is another's
     inbox: InboxPlace
-    workers: dict[str, RunningWorker]  # "scheduler", "resolver", "sender-1", …, "inbox"
+    console: ConsolePlace
+    workers: dict[str, RunningWorker]  # "scheduler", "resolver", "console", "sender-1", …, "inbox"
 
 
 class Home:
@@ -55,6 +68,8 @@ class Home:
         self.inbox_folder = self.path / "inbox"
         self.journal_folder = self.path / "journal"
         self.inbox_port_file = self.path / "inbox.port"
+        self.console_port_file = self.path / "console.port"
+        self.console_folder = self.path / "console"
         self.broker_folder = self.path / "broker"
         self._lock_file = self.path / "up.lock"
 
@@ -65,7 +80,7 @@ class Home:
 
     def create(self) -> None:
         """Make the folders; mail and passwords lie there, so they are their owner's alone."""
-        for folder in (self.path, self.log_folder, self.inbox_folder):
+        for folder in (self.path, self.log_folder, self.inbox_folder, self.console_folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextmanager
@@ -124,9 +139,17 @@ class Home:
 
     def inbox_port(self) -> int | None:
         """The inbox's port of the last time."""
-        with suppress(OSError, ValueError):
-            return int(self.inbox_port_file.read_text(encoding="ascii"))
-        return None
+        return _port_in(self.inbox_port_file)
+
+    def console_port(self) -> int | None:
+        """The console's port of the last time."""
+        return _port_in(self.console_port_file)
+
+
+def _port_in(file: Path) -> int | None:
+    with suppress(OSError, ValueError):
+        return int(file.read_text(encoding="ascii"))
+    return None
 
 
 def find_broker(home: Home) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from cli import console_files
 from cli.child import Child, python_path
-from cli.home import Home, InboxPlace, RunFile, RunningWorker
+from cli.home import ConsolePlace, Home, InboxPlace, RunFile, RunningWorker
 from cli.keeper import Keeper
 from cli.rights import Role
 
@@ -32,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     amqp_urls: Mapping[Role, str]  # one of a role
     store_url: str
     inbox: InboxPlace
+    console: ConsolePlace
     senders: int
     metrics: bool
 
@@ -43,11 +45,13 @@ class TooMany(ValueError):
 class Supervisor:
     """Starts the workers, keeps them, changes the number of senders, stops them."""
 
-    def __init__(self, home: Home, plan: Plan, listener: socket.socket, say: Callable[[str], None]) -> None:
-        """`listener` is the inbox's socket: held here, it survives the inbox. `say` tells a person what happens."""
+    def __init__(
+        self, home: Home, plan: Plan, listeners: Mapping[str, socket.socket], say: Callable[[str], None]
+    ) -> None:
+        """`listeners` are the sockets of inbox and console: held here, they survive them. `say` tells a person."""
         self._home = home
         self._plan = plan
-        self._listener = listener
+        self._listeners = listeners
         self._say = say
         self._keepers: dict[str, Keeper] = {}
         self._ready = False
@@ -59,7 +63,7 @@ class Supervisor:
         does not.
         """
         senders = [f"sender-{number}" for number in range(1, self._plan.senders + 1)]
-        await self._start("inbox", "scheduler", "resolver", *senders)
+        await self._start("inbox", "scheduler", "resolver", "console", *senders)
 
     def declare_ready(self) -> None:
         """The settings are in force, too: whoever waits for `ready` in `run.json` may begin."""
@@ -103,6 +107,7 @@ class Supervisor:
             program_urls={role: url for role, url in self._plan.amqp_urls.items() if role in _PROGRAMS},
             store_url=self._plan.store_url,
             inbox=self._plan.inbox,
+            console=self._plan.console,
             workers={
                 name: RunningWorker(
                     pid=keeper.child.pid,
@@ -136,12 +141,12 @@ class Supervisor:
     async def _launch(self, name: str) -> Child:
         # Without the working directory on the path: a folder of the user's may be called as one of ours.
         command = [sys.executable, "-P", "-m", *self._module(name)]
-        pass_fds = [self._listener.fileno()] if name == "inbox" else []
+        pass_fds = [self._listeners[name].fileno()] if name in self._listeners else []
         return await Child.start(command, self._environment(name), self._log_of(name), pass_fds)
 
     def _module(self, name: str) -> list[str]:
         if name == "inbox":
-            return ["cli.inbox", "--folder", self._plan.inbox.folder, "--socket", str(self._listener.fileno())]
+            return ["cli.inbox", "--folder", self._plan.inbox.folder, "--socket", str(self._listeners[name].fileno())]
         return [f"services.{name.partition('-')[0]}"]
 
     def _environment(self, name: str) -> dict[str, str]:
@@ -157,4 +162,5 @@ class Supervisor:
             "PILLARBOX_STORE_URL": self._plan.store_url,
             "PILLARBOX_WORKER": name,
             **({"PILLARBOX_METRICS_PORT": "0"} if self._plan.metrics else {}),
+            **(console_files.environment(self._home, self._listeners[name].fileno()) if name == "console" else {}),
         }

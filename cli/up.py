@@ -14,10 +14,11 @@ from typing import Annotated
 import structlog
 import typer
 
+from cli import console_files
 from cli.client import connected, declare_topology
 from cli.failures import CommandFailed
 from cli.first_settings import adjust, first_document, seed, store_has_settings
-from cli.home import Home, InboxPlace
+from cli.home import ConsolePlace, Home, InboxPlace
 from cli.inbox import listen
 from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
@@ -33,7 +34,7 @@ from shared.mail_log import start_log
 log = structlog.get_logger()
 
 _BROKER_PATIENCE_S = 60.0
-_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.OPERATOR)
+_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.OPERATOR, Role.CONSOLE)
 _FIRST_ANSWER = timedelta(seconds=30)  # the scheduler may be filling the settings stream from its store
 
 
@@ -46,7 +47,7 @@ def up(
     metrics: Annotated[bool, typer.Option("--metrics", help="Each worker serves its metrics on a free port.")] = False,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: a RabbitMQ of its own, scheduler, resolver, senders, a test inbox.
+    """Run everything on this machine until Ctrl-C: RabbitMQ, scheduler, resolver, senders, console, a test inbox.
 
     Nothing leaves the machine until a setting says so. Data, logs and the inbox's mail stay in the home. With
     PILLARBOX_AMQP_URL it uses that broker instead of its own, with PILLARBOX_STORE_URL that mail store.
@@ -56,11 +57,24 @@ def up(
     place.create()
     with place.locked(), _terminating(), _log_file(place):
         try:
-            with _broker_of(place) as urls, _inbox_socket(place) as (listener, former_port):
+            with (
+                _broker_of(place) as urls,
+                _inbox_socket(place) as (listener, former_port),
+                _console_socket(place) as console_listener,
+            ):
                 inbox = InboxPlace(host="127.0.0.1", port=listener.getsockname()[1], folder=str(place.inbox_folder))
+                console = ConsolePlace(host="127.0.0.1", port=console_listener.getsockname()[1])
                 store_url = os.environ.get("PILLARBOX_STORE_URL") or place.store_url
-                plan = Plan(amqp_urls=urls, store_url=store_url, inbox=inbox, senders=senders, metrics=metrics)
-                asyncio.run(_run(place, plan, listener, former_port, assignments or []))
+                plan = Plan(
+                    amqp_urls=urls,
+                    store_url=store_url,
+                    inbox=inbox,
+                    console=console,
+                    senders=senders,
+                    metrics=metrics,
+                )
+                listeners = {"inbox": listener, "console": console_listener}
+                asyncio.run(_run(place, plan, listeners, former_port, assignments or []))
         finally:
             place.forget_run()
 
@@ -85,11 +99,15 @@ def scale(
 
 
 async def _run(
-    home: Home, plan: Plan, listener: socket.socket, former_port: int | None, assignments: Sequence[str]
+    home: Home,
+    plan: Plan,
+    listeners: Mapping[str, socket.socket],
+    former_port: int | None,
+    assignments: Sequence[str],
 ) -> None:
     """Start everything, wait for the end, stop everything; then raise what went wrong."""
     stop = asyncio.Event()
-    supervisor = Supervisor(home, plan, listener, lambda words: remark(plain(words)))
+    supervisor = Supervisor(home, plan, listeners, lambda words: remark(plain(words)))
     _on_signals(stop, supervisor)
     serving_it = asyncio.create_task(_serve(home, plan, supervisor, former_port, assignments))
     await asyncio.wait((serving_it, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
@@ -114,13 +132,15 @@ async def _serve(
             await seed(broker, first_document(plan.inbox, assignments))
     finally:
         await broker.close()
-    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')} and the test inbox")
+    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')}, the console and the test inbox")
+    console_files.make(home)
+    link = console_files.new_link(home, plan.console.url)
     await supervisor.start()
     async with connected(home, _FIRST_ANSWER) as client:
         version, _ = await adjust(client, former_port, plan.inbox, assignments)
     async with serving(home.socket, lambda wanted: _scale(supervisor, wanted)):
         supervisor.declare_ready()
-        screen().print(welcome(home, supervisor.run_file(), version))
+        screen().print(welcome(home, supervisor.run_file(), version, link))
         say("Try, in another terminal:")
         for line in suggestions(command_line(home)):
             say(f"  {plain(line)}")
@@ -176,6 +196,18 @@ def _inbox_socket(home: Home) -> Iterator[tuple[socket.socket, int | None]]:
     with listener:
         home.inbox_port_file.write_text(f"{listener.getsockname()[1]}\n", encoding="ascii")
         yield listener, former
+
+
+@contextmanager
+def _console_socket(home: Home) -> Iterator[socket.socket]:
+    """The console's socket, on the port of the last time if that is free."""
+    try:
+        listener = listen(home.console_port() or 0)
+    except OSError:
+        listener = listen(0)
+    with listener:
+        home.console_port_file.write_text(f"{listener.getsockname()[1]}\n", encoding="ascii")
+        yield listener
 
 
 @contextmanager

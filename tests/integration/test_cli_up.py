@@ -22,7 +22,7 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
     up.start("--senders", "1", "--metrics")
     try:
         run = up.run
-        assert set(run.workers) == {"inbox", "scheduler", "resolver", "sender-1"}
+        assert set(run.workers) == {"inbox", "scheduler", "resolver", "console", "sender-1"}
         assert all(worker.metrics_port for name, worker in run.workers.items() if name != "inbox")
         sent = up.command(*HELLO, "--hold", "0")
         assert sent.code == 0, sent.err

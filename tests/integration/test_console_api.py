@@ -452,6 +452,19 @@ def test_what_is_not_there_is_a_problem_too(api, method, path, status):
     problem(api.request(method, path), status)
 
 
+def test_what_an_address_takes_is_told_to_who_may_ask(console, api):
+    answer = api.options("/settings")
+    assert (answer.status_code, {"GET", "PATCH", "PUT"} <= set(answer.headers["allow"].split(", "))) == (204, True)
+    assert httpx.options(f"{console.url}/api/v1/settings", trust_env=False).status_code == 401
+
+
+def test_each_of_our_handlers_has_a_scope():
+    from services.console.app import api_handlers
+    from services.console.described import of
+
+    assert all(of(handler.opt) is not None for handler in api_handlers())
+
+
 def test_every_answer_is_protected(console, api):
     for answer in (api.get("/sites"), api.get("/nothing"), httpx.get(f"{console.url}/health", trust_env=False)):
         assert answer.headers["x-content-type-options"] == "nosniff"

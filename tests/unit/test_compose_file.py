@@ -13,12 +13,14 @@ import yaml
 from cli.commands import build
 from cli.rights import Role
 from cli.running import run
+from services.console.environment import read_places
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-OURS = ("definitions", "setup", "scheduler", "resolver", "sender")
-SIGN_IN = ("setup", "scheduler", "resolver", "sender", "operator")
-WORKERS = ("scheduler", "resolver", "sender")
+OURS = ("definitions", "setup", "scheduler", "resolver", "sender", "console")
+SIGN_IN = ("setup", "scheduler", "resolver", "sender", "operator", "console")
+WORKERS = ("scheduler", "resolver", "sender", "console")
+STORELESS = ("console",)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,17 @@ def test_passwords_come_from_files_that_compose_puts_there(compose: dict[str, An
         if variable.endswith("_FILE"):
             assert value.removeprefix("/run/secrets/") in service["secrets"]
     assert "PILLARBOX_AMQP_PASSWORD_FILE" in service["environment"]
-    assert ("PILLARBOX_STORE_PASSWORD_FILE" in service["environment"]) == (name in WORKERS)
+    assert ("PILLARBOX_STORE_PASSWORD_FILE" in service["environment"]) == (name in WORKERS and name not in STORELESS)
+
+
+def test_the_console_is_told_where_the_files_are_that_let_people_and_programs_in(compose: dict[str, Any]):
+    service = compose["services"]["console"]
+    files = {name: value for name, value in service["environment"].items() if value.startswith("/run/secrets/")}
+    assert {"PILLARBOX_CONSOLE_USERS", "PILLARBOX_CONSOLE_TOKENS", "PILLARBOX_CONSOLE_SESSION_KEY"} < files.keys()
+    assert {value.removeprefix("/run/secrets/") for value in files.values()} == set(service["secrets"])
+    assert (
+        read_places({name: value for name, value in service["environment"].items() if name not in files}).port == 8025
+    )
 
 
 @pytest.mark.parametrize("name", SIGN_IN)

@@ -1,5 +1,6 @@
 """Pages: what every template is given, and how values look to people."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Any
 
 import jinja2
 import msgspec
-from litestar.contrib.jinja import JinjaTemplateEngine
+from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 from litestar.template import TemplateConfig
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from services.console.callers import Caller, caller_of
 from services.console.paths import mail_path
@@ -21,6 +22,8 @@ from shared.durations import format_duration
 
 _HERE = Path(__file__).parents[1]
 STATIC = _HERE / "static"
+
+_ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)")
 
 NAVIGATION = (
     ("/", "Overview"),
@@ -44,6 +47,7 @@ def templates() -> TemplateConfig[JinjaTemplateEngine]:
     )
     environment.filters |= {
         "time": moment,
+        "moments": moments,
         "until": countdown,
         "words": words,
         "size": size,
@@ -100,6 +104,14 @@ def moment(time: datetime) -> Markup:
     utc = time.astimezone(UTC)
     return Markup('<time datetime="{}" data-local>{} UTC</time>').format(
         utc.isoformat(timespec="seconds"), utc.strftime("%Y-%m-%d %H:%M:%S")
+    )
+
+
+def moments(sentence: str) -> Markup:
+    """A sentence of the scheduler's; the times in it as the browser's reader has them."""
+    pieces = _ISO.split(sentence)  # every second one is a time
+    return Markup("").join(
+        moment(datetime.fromisoformat(piece)) if number % 2 else escape(piece) for number, piece in enumerate(pieces)
     )
 
 

@@ -9,6 +9,7 @@ COMMANDS = [
     "up", "scale", "demo", "setup", "send", "retract", "replace", "release", "list", "show", "settings get",
     "settings set", "settings edit", "settings history", "settings rollback", "dead list", "dead redrive", "watch",
     "sites", "suppression list", "suppression add", "suppression remove", "suppression import", "suppression export",
+    "console token", "console user", "console link",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cli.failures import CommandFailed
-from cli.home import Home, InboxPlace, RunFile, find_broker
+from cli.home import ConsolePlace, Home, InboxPlace, RunFile, find_broker
 
 RUN = RunFile(
     pid=1,
@@ -15,6 +15,7 @@ RUN = RunFile(
     amqp_url="amqp://u:p@127.0.0.1:1/v",
     store_url="sqlite:///x",
     inbox=InboxPlace(host="127.0.0.1", port=2525, folder="x"),
+    console=ConsolePlace(host="127.0.0.1", port=8025),
     workers={},
 )
 
