@@ -27,6 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
     schema: Any = None
     media_type: str = "application/json"
     example: Any = None
+    or_as: str = ""  # another media type that it may come as
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ def _operation(path: str, method: str, said: Described, by_kind: Mapping[int, An
     answers = {
         str(status): {
             "description": answer.words,
-            **({"content": {answer.media_type: _content(answer, by_kind)}} if answer.schema is not None else {}),
+            **({"content": _contents(answer, by_kind)} if answer.schema is not None else {}),
         }
         for status, answer in said.answers.items()
     }
@@ -102,6 +102,11 @@ def _operation(path: str, method: str, said: Described, by_kind: Mapping[int, An
 def _content(part: Body | Answer, by_kind: Mapping[int, Any]) -> dict[str, Any]:
     schema = part.schema if isinstance(part.schema, Mapping) else by_kind[id(part.schema)]
     return {"schema": schema, **({} if part.example is None else {"example": part.example})}
+
+
+def _contents(answer: Answer, by_kind: Mapping[int, Any]) -> dict[str, Any]:
+    content = _content(answer, by_kind)
+    return {answer.media_type: content, **({answer.or_as: {"schema": content["schema"]}} if answer.or_as else {})}
 
 
 def _problem(status: int, by_kind: Mapping[int, Any]) -> dict[str, Any]:

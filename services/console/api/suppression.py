@@ -165,7 +165,9 @@ async def add_entries(desk: Desk, entries: Iterable[SuppressedAddress], author: 
         scope=Scope.READ,
         query=Format,
         answers={
-            200: Answer("the list", {"type": "string"}, "text/csv", "address,reason\nann@example.net,asked us to\n")
+            200: Answer(
+                "the list", {"type": "string"}, "text/csv", "address,reason\nann@example.net,asked us to\n", _FILES[1]
+            )
         },
         problems=(422,),
     ),
