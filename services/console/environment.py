@@ -10,7 +10,7 @@ import msgspec
 
 from shared.environment import InvalidEnvironment
 
-_LISTEN = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(?P<port>[0-9]{1,5})|fd:(?P<fd>[0-9]{1,5}))")
+_LISTEN = re.compile(r"fd:(?P<fd>[0-9]{1,5})|(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(?P<port>[0-9]{1,5})")
 _LEAST_KEY = 32  # octets
 
 

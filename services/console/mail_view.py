@@ -48,11 +48,17 @@ class MailView(msgspec.Struct, frozen=True):
 
 def view(content: bytes) -> MailView:
     """Read a message. Whatever it is, something comes out."""
-    message = BytesParser(policy=email.policy.default).parsebytes(content)
+    try:
+        return _seen(BytesParser(policy=email.policy.default).parsebytes(content))
+    except Exception:  # Python's parser fails in many ways over headers that were made to
+        return MailView([], content.decode("utf-8", "backslashreplace"), "", [], False)
+
+
+def _seen(message: EmailMessage) -> MailView:
     plain = _text_of(message, "plain")
     shown = _text_of(message, "html")
     return MailView(
-        headers=[(name, _header(message, name)) for name in _HEADERS if message.get(name) is not None],
+        headers=[(name, _header(message, name)) for name in _HEADERS if name in message],
         text=plain,
         html=_with_images(shown, message) if shown else "",
         attachments=list(_attachments(message)),

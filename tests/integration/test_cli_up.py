@@ -1,15 +1,18 @@
 """`pillarbox up` from its start to its end, with the accidents in between."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.inbox import listen
 from cli.node import PrivateNode
+from tests.support.console import Browser
 from tests.support.ports import wait_until
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.up import Up, alive, pillarbox, running_up
@@ -184,3 +187,21 @@ def test_settings_that_the_store_remembers_come_back_on_an_empty_broker(own_up: 
     finally:
         elsewhere.stop()
         delete_vhost(rabbitmq, url)
+
+
+def test_the_page_is_where_it_says_and_its_link_signs_in_once(own_up: Up):
+    url = own_up.run.console.url
+    wait_until(lambda: "(once, within an hour)" in own_up.output.read_text(), "the link")
+    [link] = re.findall(r"http://\S+/sign-in/link\?token=\S+", own_up.output.read_text())
+    assert link.startswith(url)
+    browser = Browser(url)
+    path = link.removeprefix(url)
+    assert browser.post("/sign-in/link", path, {"token": path.partition("=")[2]}).url.path == "/"
+    assert browser.get("/senders").status_code == 200
+    assert "used already" in Browser(url).get(path).text
+    again = own_up.command("console", "link")
+    assert Browser(url).get(again.out.strip().removeprefix(url)).status_code == 200
+    token = own_up.command("console", "token", "shop", "--scope", "read").out.strip()
+    api = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    assert api.get("/api/v1/settings").json()["current"]["settings"]["sending"]["hold"] == "30s"
+    assert api.post("/api/v1/retract", json={"id": "x"}).status_code == 403
