@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ _FAR = timedelta(days=3650)
 _ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
 _WISH_HEADERS = ("hold", "send_at", "give_up_after", "batch", "priority", "notify", "ret", "ignore_suppression")
+_WISHES = frozenset(_WISH_HEADERS)
+_NO_WISHES = Wishes()
 
 
 class _WishHeaders(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +82,7 @@ def draft(
     if size > most:
         raise too_large(size, most)
     due, held_by = _due(wishes, settings, now)
-    give_up_s = settings.retry.give_up.total_seconds() if wishes.give_up_s is None else wishes.give_up_s
+    give_up = settings.retry.give_up if wishes.give_up_s is None else timedelta(seconds=wishes.give_up_s)
     return Draft(
         id=mail,
         composed=composed,
@@ -88,7 +91,7 @@ def draft(
         submitted_by=submitted_by,
         admitted=now,
         due=due,
-        give_up=due + timedelta(seconds=give_up_s),
+        give_up=due + give_up,
         revision=revision,
         held_by=held_by,
         notify=wishes.notify,
@@ -142,6 +145,8 @@ def wishes_of(submission: Submission) -> Wishes:
 
 
 def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
+    if _WISHES.isdisjoint(headers):
+        return _NO_WISHES
     said = {name: headers[name] for name in _WISH_HEADERS if name in headers}
     if isinstance(said.get("notify"), str) and said["notify"] != "never":
         said["notify"] = [word.strip() for word in said["notify"].split(",")]
@@ -178,11 +183,17 @@ def _due(wishes: Wishes, settings: Settings, now: datetime) -> tuple[datetime, s
     elif wishes.urgent:
         due, held_by = now, "nothing: it is urgent"
     else:
-        due, held_by = now + settings.sending.hold, f"the setting sending.hold = {settings.sending.hold}"
+        due, held_by = now + settings.sending.hold, _held_by_setting(settings.sending.hold)
     if wishes.send_at is None:
         return due, held_by
     send_at = _checked_send_at(wishes.send_at, now)
     return (send_at, "the mail's send_at") if send_at > due else (due, held_by)
+
+
+@lru_cache(maxsize=4)
+def _held_by_setting(hold: Duration) -> str:
+    """The same for all mails until the setting changes."""
+    return f"the setting sending.hold = {hold}"
 
 
 def _checked_send_at(send_at: datetime, now: datetime) -> datetime:
