@@ -85,8 +85,9 @@ def test_a_killed_one_leaves_no_broker_behind_and_comes_back_with_its_mail(tmp_p
     up = Up(tmp_path / "home", {})
     up.start("--senders", "1")
     place = up.run.gateway
-    assert f"{place.host} port {place.port}, user {place.user}, password in " in up.output.read_text()
+    told = f"{place.host} port {place.port}, user {place.user}, password in "
     try:
+        wait_until(lambda: told in up.output.read_text(), "the word where the gateway listens")
         assert up.command(*HELLO, "--hold", "1h", "--id", "m1").code == 0
         wait_until(lambda: up.command("show", "m1").code == 0, "its admission")
         up.kill()

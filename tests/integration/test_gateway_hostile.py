@@ -8,6 +8,7 @@ import pytest
 from cli.node import PrivateNode
 from tests.support.certificates import Authority
 from tests.support.gateway import Gateway, Talk, running_gateway
+from tests.support.ports import wait_until
 from tests.support.rabbitmq import delete_vhost, new_vhost
 
 HELLO = b"From: a@x.example\r\nSubject: Hi\r\n\r\nHello\r\n"
@@ -139,7 +140,7 @@ def test_who_guesses_is_slowed_down_and_then_refused(rabbitmq: PrivateNode, auth
         assert replies == ["535 5.7.8"] * 5
         # One second after the third failure, two after the fourth.
         assert time.monotonic() - began >= 3
-        assert len(gateway.worker.logged("sign_in_failed")) == 5
+        wait_until(lambda: len(gateway.worker.logged("sign_in_failed")) == 5, "a log line for each")
     delete_vhost(rabbitmq, url)
 
 
