@@ -3,7 +3,7 @@
 import base64
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ import pytest
 
 from cli.node import PrivateNode
 from shared.dkim_key import new_key
-from tests.e2e.conftest import StartSink
-from tests.support.pipeline import Pipeline, a_mail
+from tests.e2e.conftest import StartPipeline, StartSink
+from tests.support.pipeline import Pipeline, a_mail, relay_to
+from tests.support.postgres import PrivatePostgres
+from tests.support.sinks import RecordingSink
 
 PASSWORD, TOKEN = "relay-password-5f1c", "relay-token-9d27"
+STORE_PASSWORD = "store-password-31aa"
 USER = "robot"
 
 
@@ -47,15 +50,54 @@ def parrot() -> Iterator[int]:
         server.shutdown()
 
 
+Written = Callable[[], dict[str, bytes]]  # what a pipeline has written so far, by the name of its place
+
+
+@pytest.fixture
+def on_sqlite(pipeline: Pipeline) -> tuple[Pipeline, Written]:
+    """A pipeline whose store is among its files."""
+
+    def written() -> dict[str, bytes]:
+        files = {str(file): file.read_bytes() for file in pipeline.files}
+        assert len([name for name in files if name.endswith((".log", ".db", ".db-wal"))]) == 5
+        return files
+
+    return pipeline, written
+
+
+@pytest.fixture
+def on_postgresql(
+    start_pipeline: StartPipeline, sink: RecordingSink, postgres: PrivatePostgres, postgres_url: str, tmp_path: Path
+) -> tuple[Pipeline, Written]:
+    """One that signs in at its store with a password."""
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    url = postgres_url.replace("@", f":{STORE_PASSWORD}@")
+    pipeline = start_pipeline(relay_to(sink), store_url=url, folder=folder)
+
+    def written() -> dict[str, bytes]:
+        files = {str(file): file.read_bytes() for file in pipeline.files}
+        assert len([name for name in files if name.endswith(".log")]) == 3
+        store = postgres.as_text(postgres_url)
+        assert b"robot@sender.example" in store
+        return {**files, "the store": store}
+
+    return pipeline, written
+
+
 def _reference(file: Path, secret: bytes) -> dict[str, str]:
     file.write_bytes(secret)
     return {"file": str(file)}
 
 
 def _forms(secret: bytes) -> set[bytes]:
-    """As it is, in base64 at each of the three places where it may begin, and as SASL shows it."""
+    """As it is, in base64 at each of the three places where it may begin, as SASL shows it, and in hexadecimal."""
     shown = [secret, b"\0%s\0%s" % (USER.encode(), secret)]
-    return {secret, *(base64.b64encode(b"." * before + each)[4:-4] for each in shown for before in (0, 1, 2))}
+    return {
+        secret,
+        secret.hex().encode(),
+        *(base64.b64encode(b"." * before + each)[4:-4] for each in shown for before in (0, 1, 2)),
+    }
 
 
 def _found(secrets: dict[str, bytes], texts: dict[str, bytes]) -> list[tuple[str, str]]:
@@ -75,9 +117,16 @@ def _command_lines() -> dict[str, bytes]:
     return lines
 
 
+@pytest.mark.parametrize("store", ["on_sqlite", "on_postgresql"])
 def test_secrets_stay_where_they_are(
-    pipeline: Pipeline, start_sink: StartSink, parrot: int, rabbitmq: PrivateNode, tmp_path: Path
+    request: pytest.FixtureRequest,
+    store: str,
+    start_sink: StartSink,
+    parrot: int,
+    rabbitmq: PrivateNode,
+    tmp_path: Path,
 ):
+    pipeline, written = request.getfixturevalue(store)
     relay = start_sink(users={USER: PASSWORD}, auth_in_plaintext=True)
     key = new_key("ed25519").pem()
     auth: dict[str, Any] = {"user": USER, "allow_plaintext": True}
@@ -100,15 +149,14 @@ def test_secrets_stay_where_they_are(
         "the DKIM key": key.splitlines()[1],
         "the broker's password": rabbitmq.identity.password.encode(),
         "the broker's cookie": rabbitmq.identity.cookie.encode(),
+        "the store's password": STORE_PASSWORD.encode(),
     }
     told = {
         "events": repr(pipeline.client.events).encode(),
         "settings": repr(pipeline.control("settings", history=1000)).encode(),
         **{f"story of {mail}": repr(pipeline.control("show", id=mail)).encode() for mail in mails},
     }
-    files = {str(file): file.read_bytes() for file in pipeline.files}
-    assert len([name for name in files if name.endswith((".log", ".db", ".db-wal"))]) == 5
-    assert _found(secrets, {**told, **files, **_command_lines()}) == []
+    assert _found(secrets, {**told, **written(), **_command_lines()}) == []
 
 
 def test_a_worker_that_crashes_leaves_no_core_dump(pipeline: Pipeline):

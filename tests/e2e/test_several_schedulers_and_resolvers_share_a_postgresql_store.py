@@ -31,7 +31,7 @@ def test_two_of_each_release_no_mail_twice_and_one_takes_over_from_the_killed_ot
             sink.wait_for(len(sink.mails) + 50, timeout=30)
             pipeline.kill(pipeline.of("scheduler")[0], pipeline.of("resolver")[0])
             sink.wait_for(len(sink.mails) + 50, timeout=30)
-        # The living scheduler releases all that is held; the lease of two minutes is for what the dead one had in hand.
+        # The living scheduler releases all that is held; the lease of 30 s is for what the dead one had in hand.
         pipeline.client.wait_until(lambda: pipeline.count(State.HELD) == 0, "the held ones leave", timeout=10)
         pipeline.let_lease_run_out(State.RELEASING)
         pipeline.wait_for_each_once(sink, [*held, *load.ids, *held_then, *load_then.ids])

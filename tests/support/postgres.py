@@ -81,6 +81,11 @@ class PrivatePostgres:
         plain = url.replace("+psycopg", "")
         subprocess.run([find_postgres() / "pg_dump", "--format=custom", f"--file={file}", plain], check=True)
 
+    def as_text(self, url: str) -> bytes:
+        """All that is in a database of its own, as SQL: octets are in hexadecimal. Raises CalledProcessError."""
+        plain = url.replace("+psycopg", "")
+        return subprocess.run([find_postgres() / "pg_dump", plain], check=True, capture_output=True).stdout
+
     def restart(self) -> None:
         """Stop it, without waiting for clients, and start it again."""
         assert self._server is not None
