@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from cli.guarded import GuardedProcess
 from shared.broker import SUSPECT_AFTER, Broker, Delivery, binding, exchange, queue
@@ -117,6 +119,25 @@ def test_a_suspect_that_comes_among_others_is_kept_until_they_are_done_and_comes
             assert more.body == b"more"
 
     run(scene())
+
+
+def test_a_window_that_changes_while_nothing_is_in_hand_costs_its_channel_and_not_the_connection(amqp_url):
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            consumer = broker.consume_warily("q", 10, most_octets=1000)
+            await broker.publisher.publish(to_queue("q", *numbered(10)))
+            await until(lambda: consumer.waiting == 10)  # two subscriptions stand
+            consumer.ack(await consumer.batch(10))
+            await broker.publisher.publish(to_queue("q", b"x" * 2000))
+            consumer.ack(await consumer.batch(1))
+            time.sleep(0.1)  # busy, while the broker tells that both have ended
+            await broker.publisher.publish(to_queue("q", b"last"))
+            [last] = await consumer.batch(1)
+            assert last.body == b"last"
+
+    with capture_logs() as logs:
+        run(scene())
+    assert not [line for line in logs if line["event"] == "broker_connection_lost"]
 
 
 def test_a_header_of_the_clients_own_makes_no_suspect(amqp_url):
