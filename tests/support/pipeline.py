@@ -174,12 +174,23 @@ class Worker:
         return None
 
     @property
+    def peak_mib(self) -> float:
+        """The most that it has had in memory (VmHWM)."""
+        [line] = [line for line in (self._proc / "status").read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) / 1024
+
+    @property
     def limits(self) -> list[str]:
         """What the kernel limits it to, as `/proc` has it."""
+        return (self._proc / "limits").read_text().splitlines()
+
+    @property
+    def _proc(self) -> Path:
+        """Its folder there: it is a child of its guard."""
         children = Path(f"/proc/{self._process.group}/task/{self._process.group}/children").read_text().split()
         programs = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0] for pid in children}
         [own] = [pid for pid, program in programs.items() if program == os.fsencode(sys.executable)]
-        return Path(f"/proc/{own}/limits").read_text().splitlines()
+        return Path(f"/proc/{own}")
 
     def end_of_log(self) -> str:
         """Its last lines."""
