@@ -161,8 +161,8 @@ class Consumer(ChannelKeeper):
             channel.basic_cancel(tag, callback=ended)
 
     def _subscribe_anew(self) -> None:
-        # Over a new channel: RabbitMQ 3.10.8 can fail when the same one consumes again (rabbitmq-server #5927). Where two
-        # subscriptions have ended, the second one's end may come while the channel is closing.
+        # Over a new channel: RabbitMQ 3.10.8 can fail when the same one consumes again (rabbitmq-server #5927). Of two
+        # subscriptions, the second one's end may come while the channel is closing.
         channel = self._channel
         if self._ended and self._window.empty and not self._unsent and channel is not None and channel.is_open:
             channel.close()

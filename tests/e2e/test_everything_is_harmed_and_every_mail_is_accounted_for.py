@@ -5,8 +5,6 @@
 
 import contextlib
 import itertools
-import os
-import random
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +16,12 @@ import sqlalchemy as sa
 from shared.mail_store import State, mails, open_engine, recipients
 from shared.topology import SUBMIT
 from soak.content import content_of
-from soak.harms import KINDS
 from soak.ledger import Ending, id_of, total
-from soak.run import Plan, Soak, soaking
-from tests.support.ports import wait_until
+from soak.run import Soak
+from tests.support.short_soak import SEED, assert_nothing_is_wrong, short_soak, wait_for_confirms
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.each_rabbitmq]
 
-SEED = int(os.environ.get("SOAK_SEED") or random.randrange(10**6))
 HARMS = (
     "kill -9 sender",
     "kill -9 scheduler",
@@ -41,38 +37,17 @@ HARMS = (
     "kill -9 broker",
     "restart broker",
 )
-REST = 100  # mails confirmed between two of them
 
 
 @pytest.fixture(scope="module")
 def soak(tmp_path_factory: pytest.TempPathFactory, release: Path | None) -> Iterator[Soak]:
     """A world in which all harm is done and everything has an end."""
-    folder = tmp_path_factory.mktemp("soak")
-    with soaking(folder, Plan(seed=SEED, rate=60, rabbitmq=release)) as soak:
-        with soak.publishing() as publisher:
-            for name in HARMS:
-                wait_for_confirms(soak, REST)
-                [kind] = [kind for kind in KINDS if kind.name == name]
-                if kind.needs is None or kind.needs in soak.there.has:
-                    soak.do(kind)
-                soak.rest(0.5, publisher)
-        soak.there.let_leases_run_out()
-        soak.drain()
+    with short_soak(tmp_path_factory.mktemp("soak"), HARMS, rabbitmq=release) as soak:
         yield soak
 
 
 def test_none_is_lost_none_comes_twice_without_a_doubt_and_after_each_harm_all_work_again_within_30_s(soak: Soak):
-    result = soak.result()
-    account = total(result.accounts)
-    shown = f"seed {SEED}: {result.accounts}"
-    assert account.clean, shown
-    assert account.mails > 1000, shown
-    assert account.times > len(HARMS) - 1, shown
-    assert account.unmeasured == 0, shown
-    assert not result.died, f"seed {SEED}: {result.died}"
-    assert not result.faults, f"seed {SEED}: {result.faults}"
-    assert not result.failed, f"seed {SEED}: {result.failed}"
-    assert result.clean, shown
+    assert_nothing_is_wrong(soak, HARMS)
 
 
 def test_the_books_see_what_is_wrong(soak: Soak):
@@ -96,11 +71,6 @@ def test_the_books_see_what_is_wrong(soak: Soak):
     assert after.in_doubt == before.in_doubt + 2, shown
     assert after.unexpected == before.unexpected + 3, shown
     assert {twice, denied, garbled, "m999999"} <= set(after.suspects), shown
-
-
-def wait_for_confirms(soak: Soak, count: int) -> None:
-    enough = soak.ledger.confirmed + count
-    wait_until(lambda: soak.ledger.confirmed >= enough, f"{count} more mails are confirmed: seed {SEED}", 60)
 
 
 def undoubted(soak: Soak) -> Iterator[int]:
