@@ -10,8 +10,9 @@ from tests.support.pipeline import relay_to
 from tests.support.rabbitmq import drop_connections, sync_queue_registry
 from tests.support.sinks import RecordingSink
 
+pytestmark = pytest.mark.each_rabbitmq
 
-@pytest.mark.each_rabbitmq
+
 def test_every_mail_arrives_once_when_the_broker_is_killed(
     own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
 ):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,9 @@ from shared.topology import SUBMIT
 from tests.support.broker import opened, run
 from tests.support.pipeline import declare
 from tests.support.rabbitmq import alarm, queues_limited
+from tests.support.up import Said, in_this_process
+
+pytestmark = pytest.mark.each_rabbitmq
 
 README = Path(__file__).parents[2] / "README.md"
 MOST = 3  # messages; a quorum queue takes one or two more before it refuses
@@ -33,34 +35,22 @@ def full_url(rabbitmq: PrivateNode, amqp_url: str) -> Iterator[str]:
         yield amqp_url
 
 
-def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        env={**os.environ, "PILLARBOX_AMQP_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 async def counted(url: str) -> int:
     async with opened(url) as broker:
         return await broker.count(SUBMIT)
 
 
-def send(url: str) -> subprocess.CompletedProcess[str]:
-    return command(url, "send", "--from", "a@x.example", "--to", "b@y.example", "--text", "hello")
+def send(url: str) -> Said:
+    mail = ("--from", "a@x.example", "--to", "b@y.example", "--text", "hello")
+    return in_this_process("send", *mail, env={"PILLARBOX_AMQP_URL": url})
 
 
 def test_a_full_queue_is_an_exit_code_and_a_line_and_what_was_taken_is_there(full_url):
     answers = [send(full_url) for _ in range(MOST + 3)]
-    taken = [said for said in answers if said.returncode == 0]
-    refused = [said for said in answers if said.returncode != 0]
-    assert {said.returncode for said in refused} == {ExitCode.FULL}
-    assert all(
-        said.stdout == "" and "not taken, send it again later: the queue is full" in said.stderr for said in refused
-    )
+    taken = [said for said in answers if said.code == 0]
+    refused = [said for said in answers if said.code != 0]
+    assert {said.code for said in refused} == {ExitCode.FULL}
+    assert all(said.out == "" and "not taken, send it again later: the queue is full" in said.err for said in refused)
     assert len(taken) == asyncio.run(counted(full_url)) >= MOST
 
 
@@ -68,7 +58,7 @@ def test_the_readmes_client_says_that_its_mail_was_not_taken(full_url, tmp_path)
     [client] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / ".pillarbox").mkdir()
     (tmp_path / ".pillarbox" / "run.json").write_text(json.dumps({"amqp_url": full_url}))
-    while send(full_url).returncode == 0:
+    while send(full_url).code == 0:
         pass
 
     ran = subprocess.run([sys.executable, "-c", client], cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -34,6 +34,7 @@ def test_without_a_broker_it_says_where_it_looked_and_what_to_do(tmp_path):
     assert "secret" not in said.err
 
 
+@pytest.mark.each_rabbitmq
 def test_a_wrong_password_is_told_at_once(env):
     url = env["PILLARBOX_AMQP_URL"].replace("://pillarbox:", "://pillarbox:not-")
     said = in_this_process("list", env={**env, "PILLARBOX_AMQP_URL": url})
@@ -41,6 +42,7 @@ def test_a_wrong_password_is_told_at_once(env):
     assert "does not let us in" in said.err
 
 
+@pytest.mark.each_rabbitmq
 def test_without_the_topology_it_asks_for_setup_and_then_mail_is_safe(env):
     said = in_this_process(*SEND, env=env)
     assert said.code == 1
@@ -85,6 +87,7 @@ def run(url: str, work):
     return asyncio.run(with_broker())
 
 
+@pytest.mark.each_rabbitmq
 def test_dead_letters_of_workers_and_of_the_broker_are_listed_and_go_back(env):
     async def die(broker: Broker) -> None:
         await topology.declare(broker)

@@ -20,8 +20,9 @@ from tests.support.up import Up, alive, pillarbox, running_up
 HELLO = ("send", "--from", "a@x.example", "--to", "b@y.example", "--subject", "Hi", "--text", "Hello")
 
 
-def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Path):
-    up = Up(tmp_path / "home", {})
+@pytest.mark.each_rabbitmq
+def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Path, release: Path | None):
+    up = Up(tmp_path / "home", {"PILLARBOX_RABBITMQ": str(release)} if release else {})
     up.start("--senders", "1", "--metrics", "--json")
     try:
         run = up.run

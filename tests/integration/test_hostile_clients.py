@@ -12,6 +12,8 @@ from tests.support.broker import RawHeaders
 from tests.support.pipeline import Pipeline, a_mail, relay_to
 from tests.support.sinks import RecordingSink
 
+pytestmark = pytest.mark.each_rabbitmq
+
 LONGEST_DOMAIN = ".".join(["d" * 62] * 4)  # with an event's kind it is longer than a routing key may be
 
 
