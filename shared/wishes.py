@@ -29,8 +29,14 @@ class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
     ignore_suppression: bool = False
 
 
+_NAMES = frozenset(HeaderWishes.__struct_fields__)
+_NONE = HeaderWishes()
+
+
 def read_wishes(headers: Mapping[str, Any]) -> HeaderWishes:
     """Judge the headers that say something about the handling. Raises Invalid, which names the header."""
+    if _NAMES.isdisjoint(headers):
+        return _NONE
     said = {name: headers[name] for name in HeaderWishes.__struct_fields__ if name in headers}
     if isinstance(said.get("notify"), str) and said["notify"] != "never":
         said["notify"] = [word.strip() for word in said["notify"].split(",")]

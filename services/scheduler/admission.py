@@ -1,9 +1,8 @@
 """Admission: a submission is judged as a whole, and composed once, or refused with the field that is wrong."""
 
 import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from functools import lru_cache
 
 from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
@@ -11,11 +10,12 @@ from services.scheduler.finished import take_finished
 from services.scheduler.reading import check_contents, check_octets, parse_submission, too_large
 from shared.broker import Properties
 from shared.contracts import MAX_MAIL_ID, FinishedMail, Notify, Submission
+from shared.durations import Duration
 from shared.limits import check_recipients
 from shared.mail_ids import new_mail_id
 from shared.refusals import Invalid
 from shared.settings import Settings
-from shared.wishes import check_batch, check_send_at, read_wishes
+from shared.wishes import HeaderWishes, check_batch, check_send_at, read_wishes
 
 _ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
@@ -30,7 +30,7 @@ def admit(body: bytes, properties: Properties, settings: Settings, revision: int
             wishes = wishes_of(submission)
             composed = compose_within(submission, mail, settings, now)
         case "message/rfc822":
-            wishes = _header_wishes(properties.headers)
+            wishes = wishes_of(read_wishes(properties.headers))
             composed = take_finished(body, properties.headers, mail, settings.identity, now)
         case other:
             raise Invalid(
@@ -68,7 +68,7 @@ def draft(
     if size > most:
         raise too_large(size, most)
     due, held_by = _due(wishes, settings, now)
-    give_up_s = settings.retry.give_up.total_seconds() if wishes.give_up_s is None else wishes.give_up_s
+    give_up = settings.retry.give_up if wishes.give_up_s is None else timedelta(seconds=wishes.give_up_s)
     return Draft(
         id=mail,
         composed=composed,
@@ -77,7 +77,7 @@ def draft(
         submitted_by=submitted_by,
         admitted=now,
         due=due,
-        give_up=due + timedelta(seconds=give_up_s),
+        give_up=due + give_up,
         revision=revision,
         held_by=held_by,
         notify=wishes.notify,
@@ -98,7 +98,7 @@ def check_id(given: str, field: str) -> str:
     return given
 
 
-def wishes_of(submission: Submission | FinishedMail) -> Wishes:
+def wishes_of(submission: Submission | FinishedMail | HeaderWishes) -> Wishes:
     """What a mail says about its handling."""
     return Wishes(
         hold_s=None if submission.hold is None else submission.hold.total_seconds(),
@@ -109,20 +109,6 @@ def wishes_of(submission: Submission | FinishedMail) -> Wishes:
         notify=_notices(submission.notify),
         ret=submission.ret or "",
         ignore_suppression=submission.ignore_suppression,
-    )
-
-
-def _header_wishes(headers: Mapping[str, Any]) -> Wishes:
-    wishes = read_wishes(headers)
-    return Wishes(
-        hold_s=None if wishes.hold is None else wishes.hold.total_seconds(),
-        send_at=wishes.send_at,
-        give_up_s=None if wishes.give_up_after is None else wishes.give_up_after.total_seconds(),
-        batch=wishes.batch,
-        urgent=wishes.priority == "urgent",
-        notify=_notices(wishes.notify),
-        ret=wishes.ret or "",
-        ignore_suppression=wishes.ignore_suppression,
     )
 
 
@@ -139,8 +125,14 @@ def _due(wishes: Wishes, settings: Settings, now: datetime) -> tuple[datetime, s
     elif wishes.urgent:
         due, held_by = now, "nothing: it is urgent"
     else:
-        due, held_by = now + settings.sending.hold, f"the setting sending.hold = {settings.sending.hold}"
+        due, held_by = now + settings.sending.hold, _held_by_setting(settings.sending.hold)
     if wishes.send_at is None:
         return due, held_by
     send_at = check_send_at(wishes.send_at, now)
     return (send_at, "the mail's send_at") if send_at > due else (due, held_by)
+
+
+@lru_cache(maxsize=4)
+def _held_by_setting(hold: Duration) -> str:
+    """The same for all mails until the setting changes."""
+    return f"the setting sending.hold = {hold}"

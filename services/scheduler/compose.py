@@ -109,7 +109,7 @@ def _has(submission: Submission, header: str) -> bool:
 
 def _check_single(submission: Submission) -> None:
     try:
-        check_single(submission.headers)
+        check_single([name.lower() for name in submission.headers])
     except Invalid as refused:
         raise Invalid(f'headers."{refused.field}"', refused.reason) from refused
 

@@ -1,7 +1,7 @@
 """What holds for certain headers: how often they stand, what they may carry, and those that unsubscribe (RFC 8058)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import urlsplit
 
 from shared.refusals import Invalid
@@ -24,24 +24,30 @@ ADDRESS_HEADERS = frozenset(
 )  # fmt: skip
 # What some reader takes for the end of a line. Of other octets a finished message has its own account.
 _LINE_ENDS = re.compile(b"[\x00\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")  # the latter in UTF-8
+_LAST_OCTETS = b"\x00\x0b\x0c\x1c\x1d\x1e\x85\xa8\xa9"  # of each of them
 _MAX_URL = 900  # octets: with the header's name it fits in one line
 _URL = re.compile(r"[!#-;=?-Z\\\]_a-z~\[]+")  # RFC 3986 and no more; no blanks, no <> that would end it
 
 
-def check_single(names: Iterable[str]) -> None:
-    """Raises Invalid, which names the header, where one that may stand once stands more often."""
+def check_single(names: Collection[str]) -> None:
+    """Raises Invalid, which names the header, where one of those that stand once is in `names` (lower case) twice."""
+    if len(set(names)) == len(names):
+        return
     seen: set[str] = set()
-    for name in map(str.lower, names):
+    for name in names:
         if name in seen and name in _SPELLING:
             raise Invalid(_SPELLING[name], f"the message has several {_SPELLING[name]} headers; takes one (RFC 5322)")
         seen.add(name)
 
 
-def check_octets(name: str, raw: bytes) -> None:
-    """Raises Invalid where a header has what some reader takes for the end of a line."""
-    if found := _LINE_ENDS.search(raw):
-        number = ord(found.group().decode())
-        raise Invalid(name.title(), f"has the control character U+{number:04X}; takes one line of text, or folds")
+def check_octets(head: bytes, names: Sequence[str], fields: Sequence[bytes]) -> None:
+    """Raises Invalid where a header has what some reader takes for the end of a line; `head` is all the fields."""
+    if len(head.translate(None, _LAST_OCTETS)) == len(head):  # a tenth of the time of a search
+        return
+    for name, field in zip(names, fields, strict=True):
+        if found := _LINE_ENDS.search(field):
+            number = ord(found.group().decode())
+            raise Invalid(name.title(), f"has the control character U+{number:04X}; takes one line of text, or folds")
 
 
 def check_encodable(name: str, value: str) -> None:

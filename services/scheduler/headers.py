@@ -77,6 +77,9 @@ def id_token(mail: str) -> str:
 
 
 def _fold(name: str, words: list[str]) -> str:
+    whole = " ".join([f"{name}:", *words])
+    if len(whole) <= _WIDTH:
+        return f"{whole}\r\n"
     lines, line, length = [], [f"{name}:"], len(name) + 1
     for word in words:
         # Never fold before the first word: some readers take an empty first line for an empty header.

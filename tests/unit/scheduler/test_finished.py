@@ -162,6 +162,7 @@ def test_of_several_authors_none_is_lost_to_the_sender_name():
         (b"\r\n", "From", "no From"),
         (b"\r\nFrom: a@x.example\r\n", "From", "no From"),  # the empty line is the end of the headers
         (b"Hello,\r\nthis is no message.\r\n", "content", "line 1 is no header: 'Hello,'"),
+        (b"X: a\r\n b\r\nlost X: c\r\nFrom: a@x.example\r\n\r\n", "content", "line 3 is no header: 'lost X: c'"),
         (b" From: a@x.example\r\n\r\n", "content", "line 1"),
         (b"From a@x.example Mon Jan 1 00:00:00 2026\r\nFrom: a@x.example\r\n\r\n", "content", "line 1"),  # mbox
         (b"From: a@x.example\r\nNonsense\r\n\r\n", "content", "line 2"),

@@ -16,6 +16,8 @@ from shared.addresses import Address, ascii_domain_of, check_spec, domain_of, pa
         ("a@localhost", [("", "a@localhost")]),
         ("a@b.test", [("", "a@b.test")]),
         ("Ann <a@b.example>", [("Ann", "a@b.example")]),
+        ("Ann B 3 <A.B+c=d@B.Example>", [("Ann B 3", "A.B+c=d@b.example")]),
+        ("Ann  B <a@b.example>", [("Ann B", "a@b.example")]),
         ('"Doe, Ann" <a@b.example>', [("Doe, Ann", "a@b.example")]),
         ('"An \\"n" <a@b.example>', [('An "n', "a@b.example")]),
         ("Jörg <j@b.example>", [("Jörg", "j@b.example")]),
