@@ -16,9 +16,10 @@ RUN_FILE := .pillarbox/run.json
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
     swaks libnet-ssleay-perl msmtp
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
-UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
-# The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
-RABBITMQ_4_FROM := trixie
+UNPACKED_FOR_TESTS := exim4-daemon-light
+# The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed, and OpenSMTPD 7:
+# that of Debian 12 can do no TLS handshake.
+NEWER := trixie
 SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim
 # From npm, where there is one; the benchmarks go on without it.
 HARAKA := .cache/haraka
@@ -29,7 +30,8 @@ SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp repeat docs clean rabbitmq rabbitmq-4
+.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp repeat docs clean rabbitmq \
+    rabbitmq-4 opensmtpd-7
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -47,8 +49,8 @@ test: $(READY) servers ## run every test, four files at a time (ARGS='-k name' f
 servers: ## install and unpack the servers that the tests start
 	@$(PACKAGES) $(SERVERS_FOR_TESTS)
 	@$(UNPACKED) .cache/debian $(UNPACKED_FOR_TESTS)
-	@$(MAKE) --no-print-directory rabbitmq-4 || { \
-	    echo "make: no RabbitMQ 4 here: what runs against it would be skipped"; [ -z "$$CI" ]; }
+	@$(MAKE) --no-print-directory --keep-going rabbitmq-4 opensmtpd-7 || { \
+	    echo "make: not all of that is to be had here: what runs against it would be skipped"; [ -z "$$CI" ]; }
 
 check: $(READY) ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -87,9 +89,12 @@ repeat: $(READY) servers ## repeat fuzz and end-to-end tests, to find one that i
 	echo "$(ROUNDS) rounds, $$failed failed"; test $$failed = 0
 
 rabbitmq-4: ## unpack RabbitMQ 4 and its Erlang into .cache, for the tests
-	@$(UNPACKED) --release $(RABBITMQ_4_FROM) .cache/$(RABBITMQ_4_FROM) rabbitmq-server
-	@cd .cache/$(RABBITMQ_4_FROM)/rabbitmq-server && mkdir -p bin \
+	@$(UNPACKED) --release $(NEWER) .cache/$(NEWER) rabbitmq-server
+	@cd .cache/$(NEWER)/rabbitmq-server && mkdir -p bin \
 	    && ln -sf ../usr/lib/rabbitmq/bin/rabbitmq-server ../usr/bin/erl ../usr/bin/epmd ../usr/bin/erl_call bin
+
+opensmtpd-7: ## unpack OpenSMTPD 7 into .cache, for the tests
+	@$(UNPACKED) --release $(NEWER) .cache/$(NEWER) opensmtpd
 
 docs: $(READY) ## write docs/asyncapi.yaml, the table of docs/settings.md and docs/conformance.md from code and tests
 	@$(BIN)/python -m shared.asyncapi

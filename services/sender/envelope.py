@@ -13,7 +13,7 @@ from services.sender.notification import of_mail, of_recipient
 from shared.smtp_reply import Reply, own_verdict
 
 _NEEDS_SMTPUTF8 = "needs SMTPUTF8, the server does not offer it (RFC 6531)"
-MAX_PATH = 254  # octets between the brackets, RFC 5321 section 4.5.3.1.3; keeps every command below 512
+MAX_PATH = 254  # octets between the brackets, RFC 5321 section 4.5.3.1.3; so without DSN no command comes to 512
 
 
 def _surely() -> bool:

@@ -75,7 +75,7 @@ def test_dkimpy_verifies_what_has_arrived(on_the_wire: list[bytes]):
                 assert message.verify(idx=index, dnsfunc=ask), content[:300]
 
 
-@pytest.mark.skipif(not can_isolate(), reason="opendkim-testmsg needs a network of its own, which is not allowed here")
+@pytest.mark.skipif(not can_isolate(), reason="a program can not be given a network of its own")
 @pytest.mark.checklist(180, 182, 183)
 def test_opendkim_verifies_what_has_arrived(on_the_wire: list[bytes]):
     tampered = on_the_wire[0].replace(b"folded", b"forged")

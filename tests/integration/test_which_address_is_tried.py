@@ -77,7 +77,7 @@ def ipv6_loopback() -> bool:
         return False
 
 
-@pytest.mark.skipif(not ipv6_loopback(), reason="this machine has no IPv6 at all")
+@pytest.mark.skipif(not ipv6_loopback(), reason="the machine has no IPv6 at all")
 @pytest.mark.checklist(13)
 @pytest.mark.parametrize("refuses", ["MAIL", "RCPT"])
 def test_a_host_that_refuses_over_ipv4_on_policy_gets_the_next_mail_over_ipv6(refuses):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from cli.guarded import GuardedProcess
 from tests.support.certificates import Certificate
 from tests.support.mailboxes import Dealings, LogReader, Maildir, ReceivedMail
-from tests.support.own_root import OwnRoot
+from tests.support.own_root import UNPACKED, OwnRoot
 from tests.support.ports import free_port, wait_for_port
 
 _USER = "Debian-exim"  # compiled in, as is the path of the configuration
@@ -63,12 +63,11 @@ class PrivateExim:
     """One instance; a context manager. It takes mail for its mailboxes, and refuses other at RCPT."""
 
     offers_smtputf8 = True
-    speaks_tls = True  # given a certificate
 
     def __init__(self, *, mailboxes: Collection[str], certificate: Certificate | None = None) -> None:
         """`mailboxes` are addresses, of one domain; with a `certificate` it offers STARTTLS."""
         self.port = free_port()
-        self._root = OwnRoot("exim4-daemon-light", ["/usr/sbin/exim4"], {_USER: "/spool"})
+        self._root = OwnRoot(UNPACKED / "exim4-daemon-light", ["/usr/sbin/exim4"], {_USER: "/spool"})
         self._mailboxes = mailboxes
         self._certificate = certificate
         self._mailbox = Maildir(self._root.path / "inbox", "Envelope-to")

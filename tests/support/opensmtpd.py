@@ -1,16 +1,20 @@
 """OpenSMTPD as a real peer: a private instance on loopback, in a file tree of its own."""
 
-import re
 from collections.abc import Collection
+
+import pytest
 
 from cli.guarded import GuardedProcess
 from tests.support.certificates import Certificate
 from tests.support.mailboxes import Dealings, LogReader, Maildir, ReceivedMail
-from tests.support.own_root import OwnRoot
+from tests.support.own_root import UNPACKED_OF_TRIXIE, OwnRoot
 from tests.support.ports import free_port, wait_for_port
 
+# Not that of Debian 12: before version 7, no TLS handshake comes about with OpenSSL 3.
+_PACKAGE = UNPACKED_OF_TRIXIE / "opensmtpd"
 _PROGRAMS = ["/usr/sbin/smtpd", "/usr/libexec/opensmtpd/mail.maildir", "/usr/bin/sh"]
 _NOWHERE = "/var/lib/opensmtpd/empty"
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # has to be there; nobody is verified
 _USERS = {"opensmtpd": _NOWHERE, "opensmtpq": _NOWHERE, "inbox": "/inbox"}  # the first two are compiled in
 
 _PKI = """\
@@ -40,7 +44,7 @@ class PrivateOpenSmtpd:
     def __init__(self, *, mailboxes: Collection[str], certificate: Certificate | None = None) -> None:
         """`mailboxes` are addresses; with a `certificate` it offers STARTTLS."""
         self.port = free_port()
-        self._root = OwnRoot("opensmtpd", _PROGRAMS, _USERS)
+        self._root = OwnRoot(_PACKAGE, _PROGRAMS, _USERS)
         self._mailboxes = mailboxes
         self._certificate = certificate
         self._mailbox = Maildir(self._root.path / "inbox", "Delivered-To")
@@ -66,16 +70,6 @@ class PrivateOpenSmtpd:
         return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
 
     @property
-    def speaks_tls(self) -> bool:
-        """Whether a handshake can come about: before version 7 none does, when the program is built with OpenSSL 3.
-
-        Its network process then looks for the private key in itself, and not in the process that has it. Debian 12's
-        package is such a one: it offers STARTTLS, says 220, and breaks the handshake off.
-        """
-        started = re.search(r"OpenSMTPD (\d+)", "".join(self.log))
-        return started is not None and int(started[1]) >= 7
-
-    @property
     def received(self) -> list[ReceivedMail]:
         """What is in its mailbox, the oldest first; a mail to several recipients is there for each of them."""
         return self._mailbox.mails
@@ -95,6 +89,7 @@ class PrivateOpenSmtpd:
         root.make_folder("var/run")
         root.make_folder("var/spool/smtpd").chmod(0o711)
         root.make_folder("inbox", "inbox")
+        root.write(_AUTHORITIES, "")
         users = ", ".join(f'"{address}"' for address in self._mailboxes)
         pki = tls = ""
         if self._certificate is not None:
@@ -108,3 +103,13 @@ class PrivateOpenSmtpd:
             wait_for_port(self.port)
         except TimeoutError as error:
             raise AssertionError("\n".join(self.log)) from error
+
+
+OPENSMTPD = pytest.param(
+    PrivateOpenSmtpd,
+    marks=pytest.mark.skipif(
+        not _PACKAGE.is_dir(),
+        reason="OpenSMTPD 7 is not here: `make opensmtpd-7` unpacks it where the network gives it",
+    ),
+)
+"""For the tables of tests."""

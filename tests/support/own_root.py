@@ -1,11 +1,12 @@
 """A file tree of a server's own, in which it runs as if it were installed on a machine where there is nothing else.
 
-For servers whose Debian packages exclude each other: their files come from the folder in which `make test` unpacks
-them. Paths and users that a server has compiled in are those of the tree; the machine's own are never touched. Only
-root can start a program in a tree of its own.
+For servers whose Debian packages exclude each other, or are of another release: their files come from the folders in
+which `make test` unpacks them. Paths and users that a server has compiled in are those of the tree; the machine's own
+are never touched. Only root can start a program in a tree of its own.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,20 +15,22 @@ from pathlib import Path
 
 from cli.guarded import GuardedProcess
 
-_UNPACKED = Path(__file__).parents[2] / ".cache" / "debian"
+_UNPACKED = Path(__file__).parents[2] / ".cache"
+UNPACKED, UNPACKED_OF_TRIXIE = _UNPACKED / "debian", _UNPACKED / "trixie"
+_FILE = re.compile(r"(/\S+) \(0x")  # `libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x00007f…)`
 _FIRST_USER = 64900  # and those that follow: numbers that Debian gives to nobody
 
 
 class OwnRoot:
     """The tree, in a temporary folder; a context manager."""
 
-    def __init__(self, package: str, programs: Sequence[str], users: Mapping[str, str]) -> None:
-        """`programs` are paths in the package, or of this machine; `users` are names with their home folders.
+    def __init__(self, package: Path, programs: Sequence[str], users: Mapping[str, str]) -> None:
+        """`programs` are paths in the unpacked package, or of this machine; `users` are names with their homes.
 
         Each user has a group of the same name.
         """
-        self.path = Path(tempfile.mkdtemp(prefix=f"pillarbox-{package}-"))
-        self._package = _UNPACKED / package
+        self.path = Path(tempfile.mkdtemp(prefix=f"pillarbox-{package.name}-"))
+        self._package = package
         self._programs = programs
         self._users = {name: (_FIRST_USER + number, home) for number, (name, home) in enumerate(users.items())}
 
@@ -87,17 +90,22 @@ class OwnRoot:
         source = self._package / path
         if not source.exists():
             source = Path("/") / path
-        shutil.copyfile(source, self.make_folder(str(Path(path).parent)) / source.name)
+        wrapped = source.with_name(f"{source.name}.elf")  # in a package of another release, behind a script
+        program = wrapped if wrapped.exists() else source
+        shutil.copyfile(program, self.make_folder(str(Path(path).parent)) / source.name)
         (self.path / path).chmod(0o755)  # not what it was: nothing in a temporary folder may be setuid
-        for library in self._libraries_of(source):
+        for library in self._libraries_of(program):
             target = self.path / "usr/lib" / library.name
+            # The first to come serve all: those of the package, which are not older than this machine's.
             if not target.exists():
                 shutil.copyfile(library, target)
                 target.chmod(0o755)
 
     def _libraries_of(self, program: Path) -> list[Path]:
         """What the program is linked with, the loader too."""
-        folders = ":".join(str(folder) for folder in (self._package / "usr/lib").glob("*-linux-*"))
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LD_LIBRARY_PATH": folders}
-        listed = subprocess.run(["ldd", program], env=environment, check=True, capture_output=True, text=True).stdout
-        return [Path(word) for line in listed.splitlines() for word in line.split() if word.startswith("/")]
+        folders = list((self._package / "usr/lib").glob("*-linux-*"))
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LD_LIBRARY_PATH": ":".join(map(str, folders))}
+        loaders = [loader for folder in folders for loader in folder.glob("ld-linux*.so.*")]
+        lister = [loaders[0], "--list"] if loaders else ["ldd"]
+        listed = subprocess.run([*lister, program], env=environment, check=True, capture_output=True, text=True).stdout
+        return [Path(file) for file in _FILE.findall(listed)]

@@ -57,7 +57,6 @@ class PrivatePostfix:
     """One instance; a context manager. It takes every mail, or that for its mailboxes, into one maildir of its own."""
 
     offers_smtputf8 = True
-    speaks_tls = True  # given a certificate
 
     def __init__(
         self,

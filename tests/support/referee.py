@@ -14,14 +14,14 @@ Tape = Sequence[tuple[str, bytes]]  # "C" or "S", what that side sent next
 
 def taken(tape: Tape) -> set[tuple[int, bytes]]:
     """The mails, by the number in their header `Key`, and the recipients for whom the server took them."""
-    replies = _replies(tape)
+    answers = replies(tape)
     said = _Said(tape)
     took: set[tuple[int, bytes]] = set()
     recipients: list[bytes] = []
     sender = False
     awaited = 1  # the greeting is the first reply
     while (command := said.line()) is not None:
-        code, answered = replies[awaited] if awaited < len(replies) else (0, 0)
+        code, answered = answers[awaited] if awaited < len(answers) else (0, 0)
         awaited += 1
         yes = code // 100 == 2 and answered > said.at
         if command.startswith(b"MAIL"):
@@ -30,7 +30,7 @@ def taken(tape: Tape) -> set[tuple[int, bytes]]:
             recipients.append(command[9 : command.index(b">")])
         elif command == b"DATA" and code == 354 and answered > said.at:
             content = said.content()
-            code, answered = replies[awaited] if awaited < len(replies) else (0, 0)
+            code, answered = answers[awaited] if awaited < len(answers) else (0, 0)
             awaited += 1
             if content is not None and code // 100 == 2 and answered > said.at and recipients:
                 key = int(content.split()[1])
@@ -39,9 +39,9 @@ def taken(tape: Tape) -> set[tuple[int, bytes]]:
     return took
 
 
-def _replies(tape: Tape) -> list[tuple[int, int]]:
+def replies(tape: Tape) -> list[tuple[int, int]]:
     """Code, and where on the tape its last octet is; up to the first octets that are no reply."""
-    replies: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     codes: list[bytes] = []
     line = b""
     for place, octet in _octets(tape, "S"):
@@ -53,10 +53,10 @@ def _replies(tape: Tape) -> list[tuple[int, int]]:
             break
         codes.append(match[1])
         if match[2] != b"-":
-            replies.append((int(match[1]), place))
+            found.append((int(match[1]), place))
             codes = []
         line = b""
-    return replies
+    return found
 
 
 def _octets(tape: Tape, side: str) -> list[tuple[int, bytes]]:

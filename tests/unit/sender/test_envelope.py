@@ -1,5 +1,6 @@
 """How mails are announced."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +88,7 @@ def test_an_address_that_would_break_out_is_refused(address):
         spell(address)
 
 
-@pytest.mark.checklist(59, 96)
+@pytest.mark.checklist(59)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_no_address_breaks_out_of_the_brackets(local, domain):
     try:
@@ -96,16 +97,41 @@ def test_no_address_breaks_out_of_the_brackets(local, domain):
         return
     assert path.isprintable()
     assert len(path.encode()) <= MAX_PATH
-    # RFC 5321 section 4.5.3.1.4: 512 octets, and what each extension adds to them.
-    announced = announce(
-        mail(1, path, reverse_path=path, content=b"x" * 10_000_000, eight_bit=True, smtputf8=True), EVERYTHING
-    )
-    assert isinstance(announced, Commands)
-    assert all(
-        len(command.encode()) <= 512 for command in [announced.mail, *(rcpt for _, rcpt in announced.recipients)]
-    )
     unquoted = path if not path.startswith('"') else path[path.rindex('"') :]
     assert not set(unquoted) & set("<> ")
+
+
+WISHES = {
+    "id": "x" * 94,
+    "notify": "success,failure,delay",
+    "ret": "full",
+    "content": b"x" * 10_000_000,
+    "eight_bit": True,
+    "smtputf8": True,
+}
+
+
+@pytest.mark.checklist(96)
+@pytest.mark.parametrize("letter", ["x", "+", "ü", "象"])  # of one to three octets; in ORCPT, of one to eight
+@pytest.mark.parametrize(
+    ("offered", "longest_rcpt"),
+    [
+        (EVERYTHING, 512),  # RFC 5321 section 4.5.3.1.4
+        (msgspec.structs.replace(EVERYTHING, dsn=True), 1036),  # RFC 3461 section 5.4: NOTIFY and ORCPT are added
+    ],
+    ids=["without DSN", "with DSN"],
+)
+def test_no_command_is_longer_than_a_server_has_to_take(offered, longest_rcpt, letter):
+    longest = (MAX_PATH - len("@mx.example")) // len(letter.encode())
+    for length in range(1, longest + 1):
+        path = f"{letter * length}@mx.example"
+        announced = announce(mail(1, path, reverse_path=path, **WISHES), offered)
+        assert isinstance(announced, Commands)
+        assert len(announced.mail.encode()) <= 512
+        [(_, rcpt)] = announced.recipients
+        assert len(rcpt.encode()) <= longest_rcpt
+    with pytest.raises(BadAddress):
+        spell(f"{letter * (longest + 1)}@mx.example")
 
 
 @pytest.mark.checklist(39, 79, 107, 109, 110)

@@ -3,7 +3,9 @@
 `FUZZ=100` in the environment does a hundred times as many rounds; `make repeat` does.
 """
 
+import base64
 import os
+import re
 import tracemalloc
 from math import inf
 
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.sender.opening import Introduction, NotOpened, Opened, Opening, opening_of
+from services.sender.login import Login
+from services.sender.opening import Introduction, NotOpened, Opened, Opening, Stage, opening_of
 from services.sender.reply_parser import MAX_LINE, MAX_REPLY, ReplyParser
 from services.sender.session_mails import Sent
 from services.sender.smtp_client import SmtpClient
@@ -19,77 +22,54 @@ from services.sender.tls import TlsPolicy
 from shared.contracts import TlsMode
 from shared.outcomes import Delivered
 from shared.settings import Timeouts
-from tests.support.referee import taken
+from tests.support.openings import TLS_1_3
+from tests.support.referee import replies, taken
 from tests.support.transcript import mail, said
+from tests.support.unruly import HEARD, NONCE, PASSWORD, Nature, Unruly
 
 ROUNDS = int(os.environ.get("FUZZ", "1"))
 
-EHLO = [
-    b"250 mx\r\n",
-    b"250-mx\r\n250 PIPELINING\r\n",
-    b"250-mx\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-DSN\r\n250 LIMITS RCPTMAX=2 MAILMAX=2\r\n",
-    b"250-mx\r\n250-PIPELINING\r\n250 LIMITS RCPTDOMAINMAX=1\r\n",
-    b"502 what?\r\n",
-]
 ANSWERS = [
     b"250 ok\r\n", b"250-a\r\n250 b\r\n", b"251 ok\r\n", b"354 go\r\n", b"421 bye\r\n", b"450 later\r\n",
     b"452 4.5.3 many\r\n", b"550 5.1.1 no\r\n", b"503 what?\r\n", b"250\n", b"250-a\r\n251 b\r\n", b"999 x\r\n",
     b"250 ok\r\n250 ok\r\n", b"250 ok\r\n421 bye\r\n", b"\xff\xfe\0\r\n", b"250 " + b"x" * MAX_LINE + b"\r\n", b"",
+    b"220 go\r\n", b"235 in\r\n", b"334 \r\n", b"334 YQ==\r\n", b"334 ?\r\n", b"454 4.7.0 later\r\n",
+    b"535 5.7.8 " + HEARD + b"\r\n", b"334 " + HEARD + b"\r\n", b"354 " + HEARD + b"\r\n",
 ]  # fmt: skip
+EXTENSIONS = [
+    b"PIPELINING", b"SIZE 1000", b"DSN", b"STARTTLS", b"AUTH PLAIN LOGIN XOAUTH2 CRAM-MD5 SCRAM-SHA-256", b"AUTH PLAIN",
+    b"LIMITS RCPTMAX=2 MAILMAX=2", b"LIMITS RCPTDOMAINMAX=1",
+]  # fmt: skip
+MECHANISMS = ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2"]
+TOKEN = b"ya29.of-the-robot"
+SECRETS = [PASSWORD, TOKEN]
 
 
-class Server:
-    """Answers each command, with what it is told for some of them; what it sends is then garbled."""
+def a_login(mechanisms: tuple[str, ...], allow_plaintext: bool) -> Login:
+    return Login(b"robot", PASSWORD, allow_plaintext, TOKEN, mechanisms)
 
-    def __init__(self, ehlo: bytes, unusual: dict[int, bytes], edits: dict[int, tuple[str, bytes]]) -> None:
-        self._ehlo, self._unusual, self._edits = ehlo, unusual, edits
-        self._heard = b""
-        self._in_content = False
-        self._count = self._sent = 0
 
-    def greet(self) -> bytes:
-        return self._garbled(b"220 mx\r\n")
+def offering(*extensions: bytes) -> bytes:
+    """An answer to EHLO."""
+    *lines, last = [b"mx", *extensions]
+    return b"".join(b"250-%s\r\n" % line for line in lines) + b"250 %s\r\n" % last
 
-    def hear(self, data: bytes) -> bytes:
-        self._heard += data
-        answers = b""
-        while (end := self._heard.find(b"\r\n.\r\n" if self._in_content else b"\r\n")) >= 0:
-            line, self._heard = self._heard[:end], self._heard[end + (5 if self._in_content else 2) :]
-            answers += self._garbled(self._answer(line))
-        return answers
 
-    def _answer(self, line: bytes) -> bytes:
-        self._count += 1
-        usual = self._ehlo if line.startswith(b"EHLO") else b"354 go\r\n" if line == b"DATA" else b"250 ok\r\n"
-        answer = self._unusual.get(self._count, usual)
-        self._in_content = line == b"DATA" and not self._in_content and answer.startswith(b"354")
-        if self._in_content:
-            self._heard = b"\r\n" + self._heard
-        return answer
-
-    def _garbled(self, answer: bytes) -> bytes:
-        garbled = b""
-        for index in range(len(answer)):
-            octet = answer[index : index + 1]
-            self._sent += 1
-            match self._edits.get(self._sent):
-                case ("replace", text):
-                    octet = text
-                case ("insert", text):
-                    octet += text
-            garbled += octet
-        return garbled
+@pytest.fixture(autouse=True)
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same input leads to the same dialogue."""
+    monkeypatch.setattr("scramp.core.token_hex", lambda: NONCE)
 
 
 class Session:
-    """The client as the driver runs it, and the tape of what went over the wire."""
+    """The client as the driver runs it, and the tape of what went over the wire; "H" and "F" are handshakes."""
 
-    def __init__(self, mails: int, recipients: int) -> None:
+    def __init__(self, mails: int, recipients: int, mode: TlsMode = TlsMode.NONE, login: Login | None = None) -> None:
+        self.mode, self.login = mode, login
         self.tape: list[tuple[str, bytes]] = []
         self.parser = ReplyParser()
         self.timeouts = Timeouts()
-        policy = TlsPolicy(TlsMode.NONE, verify=False)
-        introduction = Introduction("us.example", policy, False, None, beware_of_loops=False)
+        introduction = Introduction("us.example", TlsPolicy(mode, verify=False), False, login, beware_of_loops=False)
         self.opening: Opening = opening_of(introduction, self.timeouts, self.parser)
         self.opening.start(0.0)
         self.client: SmtpClient | None = None
@@ -115,50 +95,113 @@ class Session:
         self.tape.append(("C", data))
         return data
 
+    def negotiates(self, succeeds: bool) -> None:
+        """The handshake. It may begin only when the server has answered what was said, and nothing else."""
+        answers = replies(self.tape)
+        assert len(answers) == 1 + self.all_of("C").count(b"\r\n")
+        assert answers[-1][1] == sum(len(data) for _, data in self.tape)
+        if succeeds:
+            self.tape.append(("H", b""))
+            self.opening.secured(0.0, TLS_1_3)
+        else:
+            self.tape.append(("F", b""))
+            self.opening.not_secured("they could not agree")
+
+    def all_of(self, side: str) -> bytes:
+        return b"".join(data for who, data in self.tape if who == side)
+
     def waits_for_ever(self) -> bool:
         """Whether nothing would wake it, though there is something to wait for."""
         if self.client is None:
-            return self.opening.result is None and self.opening.deadline == inf
+            waits = self.opening.result is None and not self.opening.wants_handshake  # the driver limits that
+            return waits and self.opening.deadline == inf
         return bool(not self.client.closed and self.client.mails.in_flight and self.client.deadline == inf)
+
+
+def converse(session: Session, server: Unruly, portion: int = 1000, handshake: bool = True) -> None:
+    """Until one of the two has nothing to say. Answers come in portions of so many octets."""
+    answers = server.greet()
+    for _ in range(200):
+        for start in range(0, len(answers), portion):
+            if not session.machine.closed:
+                session.hears(answers[start : start + portion])
+        if session.machine.closed:
+            return
+        if session.opening.wants_handshake:
+            session.negotiates(handshake)
+            answers = server.secured()
+        elif not (answers := server.hear(session.says())):
+            return
+        assert not session.waits_for_ever()
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("mode", TlsMode)
+@pytest.mark.parametrize("mechanism", [None, *MECHANISMS])
+def test_a_server_that_behaves_gets_every_mail(mode, mechanism):
+    offered = offering(*EXTENSIONS[:5])
+    session = Session(3, 2, mode, a_login((mechanism,), allow_plaintext=True) if mechanism else None)
+    converse(session, Unruly(Nature(ehlo=offered, ehlo_in_tls=offered)))
+    check(session)
+    assert len(taken(session.tape)) == 6
+    assert isinstance(session.opening.result, Opened)
+    assert session.opening.result.mechanism == (mechanism or "")
+
+
+def rarely(unusual: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.one_of(st.just(b""), st.just(b""), st.just(b""), unusual)
 
 
 _EDIT = st.tuples(
     st.sampled_from(["replace", "insert"]), st.one_of(st.binary(max_size=3), st.sampled_from([b"\r\n", b"-", b"2"]))
 )
+_OFFER = st.one_of(
+    st.lists(st.sampled_from(EXTENSIONS), unique=True).map(lambda extensions: offering(*extensions)),
+    st.just(offering(*EXTENSIONS[:5])),
+    st.just(offering(*EXTENSIONS[3:6])),
+    st.sampled_from([offering(), b"502 what?\r\n"]),
+)
+# Trouble comes at any time, but often so late that a session gets as far as its mails.
+_NATURE = st.builds(
+    Nature,
+    ehlo=_OFFER,
+    ehlo_in_tls=_OFFER,
+    unusual=st.dictionaries(st.integers(1, 25) | st.integers(5, 30), st.sampled_from(ANSWERS), max_size=4),
+    edits=st.dictionaries(st.integers(1, 300) | st.integers(300, 900), _EDIT, max_size=3),
+    injected=rarely(st.sampled_from([*ANSWERS, b"2"])),
+    early=rarely(st.sampled_from([*ANSWERS, b"2"])),
+)
+_LOGIN = st.none() | st.builds(
+    a_login, st.sampled_from([(), *((mechanism,) for mechanism in MECHANISMS)]), allow_plaintext=st.booleans()
+)
 
 
-@pytest.mark.checklist(44, 46, 47, 50, 53, 54, 66, 100, 104)
-@settings(max_examples=300 * ROUNDS, suppress_health_check=list(HealthCheck))
+@pytest.mark.checklist(44, 46, 47, 50, 53, 54, 66, 100, 104, 120, 121, 124, 125, 126, 133)
+@settings(max_examples=300 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    st.sampled_from(EHLO),
-    st.dictionaries(st.integers(1, 25), st.sampled_from(ANSWERS), max_size=4),
-    st.dictionaries(st.integers(1, 300), _EDIT, max_size=3),
+    _NATURE,
+    st.sampled_from(TlsMode),
+    _LOGIN,
+    st.sampled_from([True, True, True, False]),
     st.integers(1, 3),
     st.integers(1, 3),
     st.integers(1, 60),
     st.sampled_from(["lost", "expire"]),
 )
 def test_whatever_a_server_says_nothing_counts_as_delivered_that_it_did_not_take(
-    ehlo, unusual, edits, mails, recipients, portion, end
+    nature, mode, login, handshake, mails, recipients, portion, end
 ):
-    session, server = Session(mails, recipients), Server(ehlo, unusual, edits)
-    answers = server.greet()
-    for _ in range(200):
-        if not answers or session.machine.closed:
-            break
-        for start in range(0, len(answers), portion):
-            if not session.machine.closed:
-                session.hears(answers[start : start + portion])
-        answers = server.hear(session.says())
-        assert not session.waits_for_ever()
-    else:
-        raise AssertionError("it never ends")
+    session = Session(mails, recipients, mode, login)
+    converse(session, Unruly(nature), portion, handshake)
     if not session.machine.closed:
         session.machine.lost("the server hung up") if end == "lost" else session.machine.expire()
     check(session)
 
 
 def check(session: Session) -> None:
+    """What has to be true of every session, however it went."""
+    check_what_was_said(session)
+    check_secrets(session)
     if session.client is None:
         assert isinstance(session.opening.result, NotOpened)
         return
@@ -175,16 +218,87 @@ def check(session: Session) -> None:
                     assert (result.mail.key, recipient.encode()) in took
 
 
+def check_what_was_said(session: Session) -> None:
+    """No mail without the TLS and the sign-in it needs, and nothing that was not offered on this side of TLS."""
+    handshakes = [number for number, (who, _) in enumerate(session.tape) if who in "HF"]
+    assert len(handshakes) <= (0 if session.mode is TlsMode.NONE else 1)
+    border = handshakes[0] if handshakes else len(session.tape)
+    before, behind = session.tape[:border], session.tape[border + 1 :]
+    lines = b"".join(data for who, data in before if who == "C").split(b"\r\n")[:-1]
+    if session.mode is TlsMode.NONE:
+        assert b"STARTTLS" not in lines
+    if session.mode is TlsMode.REQUIRE or handshakes:
+        assert {line.split()[0] for line in lines} <= {b"EHLO", b"HELO", b"STARTTLS", b"QUIT"}
+    if handshakes and session.tape[border][0] == "F":
+        assert behind == []
+        assert isinstance(session.opening.result, NotOpened)
+        assert session.opening.result.stage is Stage.TLS
+    for part in (before, behind):
+        offered = b"".join(data for who, data in part if who == "S").upper()
+        for data in (data for who, data in part if who == "C"):
+            for keyword, use in USES.items():
+                assert keyword in offered or not use.search(data)
+            for mechanism in re.findall(rb"^AUTH (\S+)", data, re.MULTILINE):
+                assert mechanism in offered
+    said_first, mail, _ = session.all_of("C").partition(b"MAIL FROM")
+    if mail:  # what was said before it, the last line of a sign-in for one, was answered by yes
+        assert replies(session.tape)[said_first.count(b"\r\n")][0] // 100 == 2
+
+
+USES = {
+    b"SIZE": re.compile(rb"^MAIL .* SIZE=", re.MULTILINE),
+    b"DSN": re.compile(rb"^RCPT .* ORCPT=", re.MULTILINE),
+    b"STARTTLS": re.compile(rb"^STARTTLS\r", re.MULTILINE),
+    b"PIPELINING": re.compile(rb"^MAIL .*\r\nRCPT ", re.MULTILINE),
+}
+
+
+def check_secrets(session: Session) -> None:
+    """None goes out in clear unless that is allowed, and none is quoted."""
+    in_clear = b""
+    for who, data in session.tape:
+        if who == "H":
+            break
+        in_clear += data if who == "C" else b""
+    if session.login is None:
+        assert b"AUTH" not in session.all_of("C")
+    elif not session.login.allow_plaintext:
+        assert not any(secret in text for secret in SECRETS for text in readings(in_clear))
+    if isinstance(session.opening.result, NotOpened):
+        told = str(session.opening.result).encode()
+        assert not any(secret in text for secret in SECRETS for text in readings(told))
+
+
+def readings(text: bytes) -> list[bytes]:
+    """A text as it stands, and each word of it, taken for base64."""
+    words = re.findall(rb"[A-Za-z0-9+/]{8,}", text)
+    whole = [word[:-1] if len(word) % 4 == 1 else word for word in words]
+    return [text, *(base64.b64decode(word + b"==") for word in whole)]
+
+
 @pytest.mark.checklist(52)
+@pytest.mark.parametrize(
+    "heard",
+    [
+        [],
+        [b"220 mx\r\n"],
+        [b"220 mx\r\n", offering(b"STARTTLS"), b"220 go\r\n"],
+        [b"220 mx\r\n", offering(b"AUTH LOGIN")],
+        [b"220 mx\r\n", offering()],
+    ],
+    ids=["greeting", "EHLO", "handshake", "AUTH", "MAIL"],
+)
 @pytest.mark.parametrize(
     "piece", [b"x" * 4096, b"250-a\r\n" * 500, b"250-\n" * 500, b"250 ok\r\n" * 500, b"\0" * 4096, b"2"]
 )
-def test_a_server_that_never_stops_talking_fills_no_memory(piece):
-    session = Session(mails=1, recipients=1)
+def test_a_server_that_never_stops_talking_fills_no_memory(heard, piece):
+    signs_in = any(b"AUTH" in answer for answer in heard)
+    session = Session(1, 1, TlsMode.ENABLE, a_login(("LOGIN",), allow_plaintext=True) if signs_in else None)
     tracemalloc.start()
     try:
-        session.hears(b"220 mx\r\n")
-        session.says()
+        for answer in heard:
+            session.hears(answer)
+            session.says()
         fed = 0
         while not session.machine.closed and fed < 4_000_000:
             session.machine.feed(piece, 0.0)

@@ -38,9 +38,9 @@ def test_each_recipient_has_its_wishes_and_its_address():
         ({}, ""),  # nothing is asked, nothing known: the receiver does as it likes
         ({"id": "order-1"}, " ENVID=order-1"),
         ({"id": "a+b=c"}, " ENVID=a+2Bb+3Dc"),
-        ({"id": "x" * 100}, " ENVID=" + "x" * 100),
-        ({"id": "x" * 101}, ""),  # RFC 3461 section 4.4
-        ({"id": "x" * 99 + "+"}, ""),
+        ({"id": "x" * 94}, " ENVID=" + "x" * 94),
+        ({"id": "x" * 95}, ""),  # RFC 3461 section 4.4: a hundred octets, keyword and all
+        ({"id": "x" * 92 + "+"}, ""),
         ({"id": "grün"}, ""),
         ({"ret": "hdrs"}, " RET=HDRS"),
     ],
@@ -71,6 +71,14 @@ def test_for_a_report_no_other_report_is_wanted():
 )
 def test_orcpt_is_the_address_in_xtext(address, original):
     assert commands(DSN, address)[1] == f"RCPT TO:<{address}> ORCPT={original}"
+
+
+@pytest.mark.checklist(118)
+@pytest.mark.parametrize(("local", "with_it"), [("xx" + "+" * 158, True), ("xxx" + "+" * 158, False)])
+def test_an_address_too_long_for_orcpt_goes_without_it(local, with_it):
+    """RFC 3461 section 4.2: five hundred octets, keyword and all."""
+    _, *parameters = commands(DSN, f"{local}@mx.example")[1].split(" ")[1:]
+    assert [len(parameter) for parameter in parameters] == ([500] if with_it else [])
 
 
 def test_an_address_in_quotes_goes_without_orcpt():
