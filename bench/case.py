@@ -10,6 +10,9 @@ from bench.show import shown
 Tell = Callable[[str], None]
 
 
+Run = Callable[[Plan], Measurement]
+
+
 def _nothing_is_missing() -> str:
     return ""
 
@@ -18,7 +21,7 @@ class Contender(Struct, frozen=True, kw_only=True):
     """One of those that take turns."""
 
     name: str
-    run: Callable[[Plan], Measurement]
+    run: Run
     beside: tuple[str, ...] = ()  # in times of whose rate its own is told
     peer: bool = False  # no Pillarbox: left out of the quick runs
     missing: Callable[[], str] = _nothing_is_missing  # why it can not run on this machine; "" where it can

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import uvloop
 
 from bench import calibration
 from bench import mails as our_mail
 from bench.arrivals import Arrivals
-from bench.pipeline import Pipeline, Place, Settings, new_place
+from bench.case import Run
+from bench.pipeline import Pipeline, Place, Settings, new_place, relay_to
 from bench.processes import Meter
 from bench.results import RATE, Calibration, Failed, Measurement, Plan
-from bench.sink import Counting
+from bench.sink import Counting, Sink
 from shared.broker import Message, Properties
 from shared.topology import SUBMIT
 
@@ -28,6 +30,16 @@ def finished(content: bytes, recipient: Callable[[int], str] = our_mail.recipien
         return Message(SUBMIT, "", content, properties)
 
     return message
+
+
+def relaying(message: Numbered, **groups: Any) -> Run:
+    """All to one sink; `groups` of settings beside that."""
+
+    def run(plan: Plan) -> Measurement:
+        with Sink() as sink:
+            return measure(plan, sink, message, relay_to(sink.port, **groups))
+
+    return run
 
 
 def measure(plan: Plan, sink: Counting, message: Numbered, settings: Settings) -> Measurement:

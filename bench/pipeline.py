@@ -10,8 +10,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -213,7 +213,7 @@ class Pipeline:
         for name in self._names:
             command = [sys.executable, "-m", f"services.{name.partition(' ')[0]}"]
             self._workers[name] = await Child.start(command, self._environment(name), self._log_of(name))
-        async with asyncio.timeout(_READY_WITHIN_S):
+        async with _within(_READY_WITHIN_S, "the workers are not ready"):
             await self.while_all_live(asyncio.gather(*(worker.ready() for worker in self._workers.values())))
 
     def _environment(self, name: str) -> dict[str, str]:
@@ -236,6 +236,15 @@ class Pipeline:
 
     async def _contents_dropped(self) -> None:
         one = sa.select(contents.c.mail).limit(1).subquery()
-        async with asyncio.timeout(_AT_REST_WITHIN_S):
+        async with _within(_AT_REST_WITHIN_S, "the store still has contents of mails"):
             while self.count(sa.select(sa.func.count()).select_from(one)):
                 await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def _within(seconds: float, complaint: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Failed(f"{complaint} after {seconds:g} s") from None

@@ -1,6 +1,7 @@
 """What a benchmark finds, as it goes into the tables and the JSON file."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from statistics import median
 
 from msgspec import Struct
@@ -146,3 +147,8 @@ def versions_of(rounds: Sequence[Mapping[str, Measurement]]) -> dict[str, str]:
     return {
         name: version for each in rounds for measured in each.values() for name, version in measured.versions.items()
     }
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least of the values that so large a share of them does not exceed (nearest rank)."""
+    return sorted(values)[ceil(share * len(values)) - 1]

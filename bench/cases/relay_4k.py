@@ -5,33 +5,24 @@ from collections.abc import Sequence
 from bench import haraka, pillarbox, postfix
 from bench.case import Case, Contender
 from bench.mails import message
-from bench.pipeline import relay_to
-from bench.results import Measurement, Plan
-from bench.sink import Sink
+from bench.results import Plan
 
 _CONTENT = message(4096)
 
 
-def _pillarbox(plan: Plan) -> Measurement:
-    with Sink() as sink:
-        return pillarbox.measure(plan, sink, pillarbox.finished(_CONTENT), relay_to(sink.port))
-
-
-def _postfix(plan: Plan) -> Measurement:
-    with Sink() as sink:
-        return postfix.measure(plan, sink, _CONTENT, to_port=sink.port)
-
-
-def _haraka(plan: Plan) -> Measurement:
-    with Sink() as sink:
-        return haraka.measure(plan, sink, _CONTENT, to_port=sink.port)
-
-
 def _contenders(_plan: Plan) -> Sequence[Contender]:
     return [
-        Contender(name="Pillarbox", run=_pillarbox, beside=("Postfix", "Haraka")),
-        Contender(name="Postfix", run=_postfix, peer=True, missing=postfix.missing, settings=postfix.SETTINGS),
-        Contender(name="Haraka", run=_haraka, peer=True, missing=haraka.missing, settings=haraka.SETTINGS),
+        Contender(name="Pillarbox", run=pillarbox.relaying(pillarbox.finished(_CONTENT)), beside=("Postfix", "Haraka")),
+        Contender(
+            name="Postfix",
+            run=postfix.relaying(_CONTENT),
+            peer=True,
+            missing=postfix.missing,
+            settings=postfix.SETTINGS,
+        ),
+        Contender(
+            name="Haraka", run=haraka.relaying(_CONTENT), peer=True, missing=haraka.missing, settings=haraka.SETTINGS
+        ),
     ]
 
 
