@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from bench.results import Finding, Measurement, Pair, Plan, Round, medians_of, ratio_name, ratio_of, ratios_of
+from bench.results import Finding, Goal, Measurement, Pair, Plan, Round, medians_of, ratio_name, ratio_of, ratios_of
 from bench.show import shown
 
 Tell = Callable[[str], None]
@@ -26,6 +26,7 @@ class Contender(Struct, frozen=True, kw_only=True):
     peer: bool = False  # no Pillarbox: left out of the quick runs
     missing: Callable[[], str] = _nothing_is_missing  # why it can not run on this machine; "" where it can
     settings: Mapping[str, str] = {}  # beyond its defaults
+    senders: int = 0  # where those that take turns differ in them
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -36,6 +37,7 @@ class Case(Struct, frozen=True, kw_only=True):
     usual: Plan
     contenders: Callable[[Plan], Sequence[Contender]]
     quick: Plan | None = None  # absent: not among the quick ones
+    goals: Mapping[str, Goal] = {}  # by the name that a figure, a ratio or a process has in the tables
 
 
 def investigate(case: Case, plan: Plan, tell: Tell, *, peers: bool = True) -> Finding:
@@ -55,6 +57,8 @@ def investigate(case: Case, plan: Plan, tell: Tell, *, peers: bool = True) -> Fi
         rounds=rounds,
         medians=medians_of(rounds),
         ratios=ratios_of(rounds, pairs),
+        goals=dict(case.goals),
+        senders={each.name: each.senders for each in present if each.senders},
         settings={each.name: dict(each.settings) for each in present if each.settings},
         notes=notes,
     )

@@ -13,7 +13,7 @@ from bench.mails import message, recipient
 from bench.noting_sink import NotingSink
 from bench.pipeline import Pipeline, Place, new_place, relay_to
 from bench.processes import Meter
-from bench.results import Measurement, Plan, percentile
+from bench.results import Goal, Measurement, Plan, percentile
 
 _MESSAGE = pillarbox.finished(message(4096))
 _SHARE = 0.2  # of the capacity
@@ -82,5 +82,6 @@ CASE = Case(
         "mails at once): from the publish to the 250 of the sink"
     ),
     usual=Plan(mails=10_000, rounds=3, senders=2),
+    goals={"Pillarbox: median, ms": Goal("≤", 15), "Pillarbox: 99th percentile, ms": Goal("≤", 60)},
     contenders=_contenders,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import milter, pillarbox, postfix
 from bench.case import Case, Contender
 from bench.mails import SENDER_DOMAIN, message
-from bench.results import Measurement, Plan
+from bench.results import Goal, Measurement, Plan
 from bench.sink import Sink
 from shared.dkim_key import new_key
 
@@ -63,5 +63,6 @@ CASE = Case(
     ),
     usual=Plan(mails=3_000, rounds=5, senders=2),
     quick=Plan(mails=500, rounds=1, senders=2, warm_up=100, calibrated=True),
+    goals={"Pillarbox / Postfix": Goal("≥", 2), "Pillarbox, DKIM / Postfix, DKIM": Goal("≥", 1)},
     contenders=_contenders,
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench import haraka, pillarbox, postfix
 from bench.case import Case, Contender
 from bench.mails import message
-from bench.results import Plan
+from bench.results import Goal, Plan
 
 _CONTENT = message(4096)
 
@@ -35,5 +35,11 @@ CASE = Case(
     ),
     usual=Plan(mails=20_000, rounds=5, senders=2),
     quick=Plan(mails=3_000, rounds=3, senders=2, calibrated=True),
+    goals={
+        "Pillarbox / Postfix": Goal("≥", 5),
+        "Pillarbox: sender": Goal("≤", 80),
+        "Pillarbox: resolver": Goal("≤", 60),
+        "Pillarbox: scheduler": Goal("≤", 150),
+    },
     contenders=_contenders,
 )

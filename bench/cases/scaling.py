@@ -9,7 +9,7 @@ from bench.case import Case, Contender, Run
 from bench.mails import message
 from bench.noting_sink import NotingSink
 from bench.pipeline import relay_to
-from bench.results import Measurement, Plan
+from bench.results import Goal, Measurement, Plan
 
 PAUSE_S = 0.05
 _MESSAGE = pillarbox.finished(message(4096))
@@ -32,7 +32,12 @@ def _contenders(plan: Plan) -> Sequence[Contender]:
     """One sender, and twice as many each time, as far as the plan goes."""
     numbers = [1 << power for power in range(plan.senders.bit_length())]
     return [
-        Contender(name=name_of(senders), run=_with(senders), beside=() if senders == 1 else (name_of(1),))
+        Contender(
+            name=name_of(senders),
+            run=_with(senders),
+            beside=() if senders == 1 else (name_of(1),),
+            senders=senders,
+        )
         for senders in numbers
     ]
 
@@ -44,5 +49,6 @@ CASE = Case(
         "sender has four connections"
     ),
     usual=Plan(mails=4_000, rounds=3, senders=4, warm_up=200),
+    goals={"4 senders / 1 sender": Goal("≥", 3.5)},
     contenders=_contenders,
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.mails import message
-from bench.results import RATE, Cost, Measurement, median_costs, medians_of, percentile, ratios_of
+from bench.results import RATE, Cost, Goal, Measurement, median_costs, medians_of, percentile, ratios_of
 from bench.show import shown
 
 
@@ -61,3 +61,16 @@ def test_a_figure_is_shown_with_as_many_places_as_say_something(figure: float, e
 )
 def test_of_a_hundred_one_exceeds_the_99th_percentile(count: int, expected: int) -> None:
     assert percentile(list(range(count, 0, -1)), 0.99) == expected
+
+
+@pytest.mark.parametrize(
+    ("goal", "figure", "expected"),
+    [
+        (Goal("≥", 18), 18.0, True),
+        (Goal("≥", 18), 17.9, False),
+        (Goal("≤", 50), 50.0, True),
+        (Goal("≤", 50), 50.1, False),
+    ],
+)
+def test_a_goal_is_met_at_its_bound(goal: Goal, figure: float, expected: bool) -> None:
+    assert goal.met(figure) is expected
