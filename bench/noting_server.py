@@ -3,7 +3,8 @@
 python -m bench.noting_server --port 2525 --record FILE 127.0.0.1 127.1.0.2=2.0 127.1.0.3=silent
 
 Each address may have a mood: SECONDS that every answer takes there, or `silent`, which greets nobody. With `--pause`
-the answer to a mail takes so many seconds, and nothing else on its connection is looked at meanwhile. The commands
+the answer to a mail takes so many seconds, and nothing else on its connection is looked at meanwhile. With
+`--round-trip` it seems to be far away: whatever comes is looked at so many seconds later, all of it. The commands
 XREFUSE and XTAKE have it refuse every recipient for now, and take all again.
 """
 
@@ -12,6 +13,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -30,8 +32,9 @@ _REFUSAL = b"451 4.3.0 not now\r\n"
 class Book:
     """What all connections share."""
 
-    def __init__(self, record: int, pause_s: float) -> None:
+    def __init__(self, record: int, pause_s: float, round_trip_s: float) -> None:
         self.pause_s = pause_s
+        self.round_trip_s = round_trip_s
         self.refuses = False
         self._record = record
 
@@ -54,14 +57,25 @@ class Connection(asyncio.Protocol):
         self._recipients: list[bytes] = []
 
     def connection_made(self, transport: Any) -> None:
-        """Greet."""
+        """Greet; it takes a round trip to connect, and another half of one each way."""
         self._transport = transport
-        self._say(_GREETING)
+        self._after(2 * self._book.round_trip_s, self._say, _GREETING)
 
     def data_received(self, data: bytes) -> None:
         """Answer each command, and each mail, one after another."""
+        self._after(self._book.round_trip_s, self._take, data)
+
+    def _after(self, seconds: float, do: Callable[[bytes], None], data: bytes) -> None:
+        if seconds:
+            # Calls that are put off for equally long keep their order.
+            asyncio.get_running_loop().call_later(seconds, do, data)
+        else:
+            do(data)
+
+    def _take(self, data: bytes) -> None:
         self._buffer += data
-        self._go_on()
+        if not self._transport.is_closing():
+            self._go_on()
 
     def _go_on(self) -> None:
         while self._buffer and not self._busy:
@@ -143,10 +157,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--record", required=True)
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--round-trip", type=float, default=0.0)
     options = parser.parse_args()
     call_itself(NOTING_SINK)
     record = os.open(options.record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    uvloop.run(serve(options.addresses, options.port, Book(record, options.pause)))
+    uvloop.run(serve(options.addresses, options.port, Book(record, options.pause, options.round_trip)))
 
 
 if __name__ == "__main__":

@@ -26,11 +26,13 @@ class Arrival(NamedTuple):
 class NotingSink:
     """The child; a context manager."""
 
-    def __init__(self, *addresses: str, pause_s: float = 0.0) -> None:
-        """`addresses` with their moods, of which the first has none; without any, 127.0.0.1."""
-        self.port = free_port()
+    def __init__(
+        self, *addresses: str, pause_s: float = 0.0, round_trip_s: float = 0.0, port: int | None = None
+    ) -> None:
+        """`addresses` with their moods; without any, 127.0.0.1. `port`: where, if not on a free one."""
+        self.port = port or free_port()
         self._addresses = addresses or ("127.0.0.1",)
-        self._pause_s = pause_s
+        self._delays = ["--pause", str(pause_s), "--round-trip", str(round_trip_s)]
         self._folder = tempfile.TemporaryDirectory(prefix="pillarbox-bench-")
         self._record = Path(self._folder.name) / "record"
         self._log = Path(self._folder.name) / "log"
@@ -38,7 +40,7 @@ class NotingSink:
 
     def __enter__(self) -> Self:
         self._record.touch()
-        options = ["--port", str(self.port), "--record", str(self._record), "--pause", str(self._pause_s)]
+        options = ["--port", str(self.port), "--record", str(self._record), *self._delays]
         command = [sys.executable, "-m", "bench.noting_server", *options, *self._addresses]
         try:
             with self._log.open("wb") as output:
@@ -65,6 +67,10 @@ class NotingSink:
         lines = (line.split() for line in self._record.read_text(encoding="utf-8").splitlines())
         return [Arrival(float(when), recipient) for when, recipient in lines]
 
+    @property
+    def _first_address(self) -> str:
+        return self._addresses[0].partition("=")[0]
+
     def refuse(self) -> None:
         """Refuse for now (451) every recipient."""
         self._command(b"XREFUSE\r\n")
@@ -75,13 +81,13 @@ class NotingSink:
 
     def _wait(self) -> None:
         try:
-            wait_for_port(self.port, _STARTS_WITHIN_S, self._addresses[0])
+            wait_for_port(self.port, _STARTS_WITHIN_S, self._first_address)
         except TimeoutError as error:
             raise Failed(f"the sink does not start: {self._log.read_text(errors='replace')}") from error
 
     def _command(self, line: bytes) -> None:
         with (
-            socket.create_connection((self._addresses[0], self.port), _ANSWERS_WITHIN_S) as connection,
+            socket.create_connection((self._first_address, self.port), _ANSWERS_WITHIN_S) as connection,
             connection.makefile("rb") as answers,
         ):
             connection.sendall(line)
