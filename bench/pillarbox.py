@@ -20,13 +20,18 @@ from shared.topology import SUBMIT
 Numbered = Callable[[int], Message]  # makes the submission of a number
 
 
+def id_of(number: int) -> str:
+    """Of a submission."""
+    return f"bench-{number}"
+
+
 def finished(content: bytes, recipient: Callable[[int], str] = our_mail.recipient, batch: str = "") -> Numbered:
     """Submissions of a finished message, each with an envelope of its own."""
     labels = {"batch": batch} if batch else {}
 
     def message(number: int) -> Message:
         headers = {"mail-from": our_mail.SENDER, "rcpt-to": recipient(number), **labels}
-        properties = Properties(message_id=f"bench-{number}", content_type="message/rfc822", headers=headers)
+        properties = Properties(message_id=id_of(number), content_type="message/rfc822", headers=headers)
         return Message(SUBMIT, "", content, properties)
 
     return message

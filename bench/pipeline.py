@@ -38,6 +38,7 @@ _READY_WITHIN_S = 60.0
 _ANSWER_WITHIN = timedelta(minutes=10)  # a release of very many mails is answered when the last is on its way
 _STUCK_S = 60.0  # without a single mail
 _ASK_AT_MOST_EVERY_S, _ASK_AT_LEAST_EVERY_S = 0.02, 1.0
+_REST = 4  # times as long as the last answer took: that grows with the mails that are held
 _AT_REST_WITHIN_S = 60.0
 _STOP_PATIENCE_S = 20.0
 
@@ -107,6 +108,7 @@ class Pipeline:
         self._broker = Broker(place.node.amqp_url, "bench", patience_s=_READY_WITHIN_S)
         self._client = Client(self._broker, place.node.amqp_url, _ANSWER_WITHIN)
         self._engine = open_engine(place.store_url)
+        self._rest_s = 0.0  # until the scheduler is asked again
 
     async def __aenter__(self) -> Self:
         try:
@@ -156,7 +158,8 @@ class Pipeline:
             now = time.monotonic()
             speed = (before - first) / (now - started) if before > first else 0.0
             left_s = (count - before) / speed if speed else 0.0
-            await asyncio.sleep(min(max(left_s / 2, _ASK_AT_MOST_EVERY_S), _ASK_AT_LEAST_EVERY_S))
+            pause_s = min(max(left_s / 2, _ASK_AT_MOST_EVERY_S), _ASK_AT_LEAST_EVERY_S)
+            await asyncio.sleep(max(pause_s, self._rest_s))
             if (reached := await self._total(total, unwanted)) != before:
                 before, progressed = reached, time.monotonic()
             elif now - progressed > _STUCK_S:
@@ -229,7 +232,9 @@ class Pipeline:
         return self._place.folder / f"{name.replace(' ', '-')}.log"
 
     async def _total(self, total: str, unwanted: Collection[str]) -> int:
+        asked = time.monotonic()
         totals = await self.totals()
+        self._rest_s = _REST * (time.monotonic() - asked)
         if any(totals[name] for name in unwanted):
             raise Failed(f"not every mail went through at the first try: {totals}")
         return totals[total]

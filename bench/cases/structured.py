@@ -34,7 +34,7 @@ def submission(number: int) -> Message:
             {"filename": _FILE_NAME, "content_type": _FILE_TYPE, "content": b64encode(_FILE).decode()},
         ],
     }
-    properties = Properties(message_id=f"bench-{number}", content_type="application/json")
+    properties = Properties(message_id=pillarbox.id_of(number), content_type="application/json")
     return Message(SUBMIT, "", msgspec.json.encode(fields), properties)
 
 
