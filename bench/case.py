@@ -1,5 +1,6 @@
 """A case: who takes turns, with how much, and what it comes to."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -48,12 +49,13 @@ def investigate(case: Case, plan: Plan, tell: Tell, *, peers: bool = True) -> Fi
     notes = [f"without {name}: {reason}" for name, reason in reasons.items() if reason]
     for note in notes:
         tell(f"{case.name}: {note}")
-    pairs = _pairs_of(present)
+    pairs, started = _pairs_of(present), time.monotonic()
     rounds = [_round(case.name, plan, number, present, pairs, tell) for number in range(1, plan.rounds + 1)]
     return Finding(
         case=case.name,
         what=case.what,
         plan=plan,
+        took_s=round(time.monotonic() - started, 1),
         rounds=rounds,
         medians=medians_of(rounds),
         ratios=ratios_of(rounds, pairs),

@@ -41,7 +41,7 @@ def label_of(process: Process) -> str | None:
     """That of what runs beside the system that is measured: the benchmark itself, the servers it needs."""
     if process.pid == os.getpid():
         return "client"
-    return _BY_NAME.get(process.name)
+    return _BY_NAME.get(process.name.partition(":")[0])  # "nsd: server 1"
 
 
 def call_itself(name: str) -> None:

@@ -99,6 +99,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     case: str
     what: str  # in a sentence
     plan: Plan
+    took_s: float  # with starting and stopping
     rounds: list[Round]
     medians: dict[str, dict[str, float]]  # over the rounds, by name and figure
     ratios: dict[str, float]  # medians of the rounds' own ratios

@@ -39,7 +39,7 @@ def shown(figure: float) -> str:
 def _show_finding(console: Console, finding: Finding) -> None:
     plan = finding.plan
     console.print(f"\n[bold]{finding.case}[/bold]: {finding.what}.", highlight=False)
-    console.print(f"{plan.mails:,} mails; {plan.senders} senders.", highlight=False)
+    console.print(f"{plan.mails:,} mails; senders: {plan.senders}; it took {finding.took_s:.0f} s.", highlight=False)
     console.print(_figures(finding))
     for name in finding.medians:
         if costs := median_costs([each[name] for each in finding.rounds]):

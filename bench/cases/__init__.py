@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bench.case import Case
-from bench.cases import hold, latency, relay_4k, relay_100k, round_trip, scaling, storm, structured
+from bench.cases import direct, hold, latency, relay_4k, relay_100k, round_trip, scaling, storm, structured
 
-_ALL = (relay_4k, relay_100k, structured, round_trip, hold, latency, scaling, storm)
+_ALL = (relay_4k, relay_100k, structured, direct, round_trip, hold, latency, scaling, storm)
 CASES: Mapping[str, Case] = {module.CASE.name: module.CASE for module in _ALL}

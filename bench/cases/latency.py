@@ -81,7 +81,7 @@ CASE = Case(
         "4 KB mails as in relay-4k, one after another at a fifth of the capacity (measured before with as many "
         "mails at once): from the publish to the 250 of the sink"
     ),
-    usual=Plan(mails=10_000, rounds=3, senders=2),
+    usual=Plan(mails=5_000, rounds=3, senders=2),
     goals={"Pillarbox: median, ms": Goal("≤", 15), "Pillarbox: 99th percentile, ms": Goal("≤", 60)},
     contenders=_contenders,
 )

@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from bench import haraka, pillarbox, postfix
 from bench.case import Case, Contender
 from bench.mails import message
-from bench.results import Goal, Plan
+from bench.results import Goal, Measurement, Plan
 
 _CONTENT = message(4096)
+
+
+def _haraka(plan: Plan) -> Measurement:
+    """A quarter of the mails: they take it several times as long, and tell its rate as well."""
+    return haraka.relaying(_CONTENT)(replace(plan, mails=max(plan.mails // 4, 1)))
 
 
 def _contenders(_plan: Plan) -> Sequence[Contender]:
@@ -20,9 +27,7 @@ def _contenders(_plan: Plan) -> Sequence[Contender]:
             missing=postfix.missing,
             settings=postfix.SETTINGS,
         ),
-        Contender(
-            name="Haraka", run=haraka.relaying(_CONTENT), peer=True, missing=haraka.missing, settings=haraka.SETTINGS
-        ),
+        Contender(name="Haraka", run=_haraka, peer=True, missing=haraka.missing, settings=haraka.SETTINGS),
     ]
 
 
@@ -31,7 +36,7 @@ CASE = Case(
     what=(
         "4 KB mails (message/rfc822), hold 0, to one relay, Postfix's smtp-sink on loopback; Pillarbox from the first "
         "publish until the scheduler knows that the last was delivered, the others from the first connection until the "
-        "sink has the last"
+        "sink has the last; Haraka relays a quarter of the mails"
     ),
     usual=Plan(mails=20_000, rounds=5, senders=2),
     quick=Plan(mails=3_000, rounds=3, senders=2, calibrated=True),

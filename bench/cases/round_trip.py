@@ -73,7 +73,7 @@ CASE = Case(
         f"4 KB mails as in relay-4k, over one connection to a relay {_NEAR_MS} ms away, and a quarter as many to one "
         f"{_FAR_MS} ms away: the sink looks at whatever comes so much later"
     ),
-    usual=Plan(mails=400, rounds=1, senders=1, warm_up=20),
+    usual=Plan(mails=240, rounds=1, senders=1, warm_up=20),
     goals={"Pillarbox, 50 ms: mails/s": Goal("≥", 18)},
     contenders=_contenders,
 )

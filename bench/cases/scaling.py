@@ -48,7 +48,7 @@ CASE = Case(
         f"4 KB mails as in relay-4k, to a relay that takes {PAUSE_S * 1000:.0f} ms for each mail of a connection; a "
         "sender has four connections"
     ),
-    usual=Plan(mails=4_000, rounds=3, senders=4, warm_up=200),
+    usual=Plan(mails=2_000, rounds=2, senders=4, warm_up=200),
     goals={"4 senders / 1 sender": Goal("≥", 3.5)},
     contenders=_contenders,
 )
