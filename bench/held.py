@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 
 from bench.pillarbox import Numbered
-from bench.pipeline import Pipeline
+from bench.pipeline import FAILURES, Pipeline
 from shared.contracts import Release, ReleaseAnswer
 
 HOLD = {"hold": "1d"}  # the group `sending` of the settings
@@ -25,7 +25,7 @@ async def _admit(pipeline: Pipeline, message: Numbered, numbers: range, before: 
     await pipeline.reach("admitted", before + len(numbers))
 
 
-async def release(pipeline: Pipeline, batch: str, total: str, count: int, unwanted: Collection[str]) -> None:
+async def release(pipeline: Pipeline, batch: str, total: str, count: int, unwanted: Collection[str] = FAILURES) -> None:
     """Let a batch go, and wait until a total is so much higher. Raises Failed, or CommandFailed."""
     before = (await pipeline.totals())[total]
     await pipeline.while_all_live(

@@ -14,6 +14,7 @@ _LOOK = {
     "js": [],  # or the picture would load programs from elsewhere
     "show_dots": False,
     "legend_at_bottom": True,
+    "stroke_style": {"width": 2},
     "width": 900,
     "height": 450,
     "include_x_axis": True,

@@ -28,7 +28,7 @@ async def _measure(plan: Plan, sink: NotingSink, place: Place) -> Measurement:
     settings = relay_to(sink.port, sending=held.HOLD, retry=_NOT_BY_ITSELF)
     async with Pipeline(place, settings, plan.senders) as pipeline:
         await _admit(pipeline, "warm-up", range(plan.warm_up))
-        await held.release(pipeline, "warm-up", "delivered", plan.warm_up, unwanted=("deferred", "bounced"))
+        await held.release(pipeline, "warm-up", "delivered", plan.warm_up)
         await _admit(pipeline, "storm", range(plan.warm_up, plan.warm_up + plan.mails))
         sink.refuse()
         meter, started = Meter(pipeline.label), time.monotonic()
