@@ -41,7 +41,7 @@ def main(
     """Measure Pillarbox beside its peers on this machine; docs/benchmarks.md explains the figures."""
     # Stopped by a supervisor or a time limit, it clears up as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    progress = Console(stderr=True, highlight=False)
+    progress = Console(stderr=True, highlight=False, markup=False)
     if (compare or keep) and not quick:
         raise typer.BadParameter("--compare and --keep take --quick: only that has the calibration loop beside it")
     asked = {"mails": mails, "rounds": rounds, "senders": senders}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.results import (
@@ -28,7 +29,7 @@ def show(console: Console, report: Report) -> None:
     for finding in report.findings:
         _show_finding(console, finding)
     for case, reason in report.failures.items():
-        console.print(f"\n[bold]{case}[/bold]: not measured: {reason}", highlight=False)
+        console.print(f"\n[bold]{case}[/bold]: not measured: {escape(reason)}", highlight=False)
 
 
 def shown(figure: float) -> str:
