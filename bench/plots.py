@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pygal
+from pygal.style import Style
 
 from bench.results import ARRIVALS_S, RATE, Finding, Measurement
 
@@ -14,7 +15,7 @@ _LOOK = {
     "js": [],  # or the picture would load programs from elsewhere
     "show_dots": False,
     "legend_at_bottom": True,
-    "stroke_style": {"width": 2},
+    "style": Style(stroke_width=2),
     "width": 900,
     "height": 450,
     "include_x_axis": True,
@@ -64,9 +65,8 @@ def _file(beside: Path, name: str) -> Path:
 
 
 def _draw(title: str, x_title: str, lines: Lines, file: Path) -> Path:
-    chart = pygal.XY(
-        title=title, x_title=x_title, range=(0, max(y for points in lines.values() for _, y in points)), **_LOOK
-    )
+    rightmost, highest = (max(point[axis] for points in lines.values() for point in points) for axis in (0, 1))
+    chart = pygal.XY(title=title, x_title=x_title, xrange=(0, rightmost), range=(0, highest), **_LOOK)
     for name, points in lines.items():
         chart.add(name, points)
     chart.render_to_file(str(file))

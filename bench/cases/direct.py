@@ -48,7 +48,7 @@ async def _measure(plan: Plan, receivers: sites.Receivers, place: Place, setting
     async with Pipeline(place, settings, plan.senders) as pipeline:
         await pipeline.deliver([message(number) for number in range(len(warm_up))])
         messages = [message(number) for number in range(len(warm_up), len(numbered))]
-        run = _Run(plan, receivers, recipients, Meter(pipeline.label))
+        run = _Run(receivers, recipients, Meter(pipeline.label))
         with run.arrivals:
             await pipeline.while_all_live(asyncio.gather(pipeline.publish(messages), asyncio.to_thread(run.wait)))
             return run.measurement(pipeline.versions())
@@ -68,7 +68,7 @@ def _postfix(plan: Plan) -> Measurement:
         feed(server.port, _warm_up(plan), _CONTENT, peer.CONNECTIONS)
         wait_for(receivers.healthy, plan.warm_up)
         peer.wait_for_rest(server, plan.warm_up)
-        run = _Run(plan, receivers, recipients, Meter(server.label))
+        run = _Run(receivers, recipients, Meter(server.label))
         with run.arrivals:
             feed(server.port, recipients, _CONTENT, peer.CONNECTIONS)
             run.wait()
@@ -83,8 +83,7 @@ def _warm_up(plan: Plan) -> list[str]:
 class _Run:
     """What is measured from now on, alike for both."""
 
-    def __init__(self, plan: Plan, receivers: sites.Receivers, recipients: Sequence[str], meter: Meter) -> None:
-        self._plan = plan
+    def __init__(self, receivers: sites.Receivers, recipients: Sequence[str], meter: Meter) -> None:
         self._receivers = receivers
         self._healthy = len(sites.healthy(recipients))
         self._before = receivers.healthy.count
