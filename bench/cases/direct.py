@@ -1,6 +1,7 @@
 """The case `direct`: no relay, but the MX sites of many domains, of which some are slow or dead."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 
@@ -113,6 +114,19 @@ class _Run:
         )
 
 
+def _postfix_missing() -> str:
+    return postfix.missing() or private_postfix.no_name_server() or _address_taken()
+
+
+def _address_taken() -> str:
+    with socket.socket(type=socket.SOCK_DGRAM) as udp:
+        try:
+            udp.bind((_POSTFIX_DNS, 53))
+        except OSError as error:
+            return f"its name server can not listen on {_POSTFIX_DNS}, port 53: {error}"
+    return ""
+
+
 def _contenders(_plan: Plan) -> Sequence[Contender]:
     return [
         Contender(name="Pillarbox", run=_pillarbox, beside=("Postfix",)),
@@ -120,7 +134,7 @@ def _contenders(_plan: Plan) -> Sequence[Contender]:
             name="Postfix",
             run=_postfix,
             peer=True,
-            missing=lambda: postfix.missing() or private_postfix.no_name_server(),
+            missing=_postfix_missing,
             settings=_POSTFIX_SETTINGS,
         ),
     ]

@@ -9,19 +9,21 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="Postfix can be started by root alone")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="Postfix can be started by root alone"),
+    pytest.mark.timeout(300),  # each starts up to four brokers or Postfixes, one after another
+]
+
+
+def _bench(case: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", case, "--rounds", "1", "--json", str(folder / "found.json"), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
 def _run(case: str, folder: Path, *options: str) -> dict[str, Any]:
-    file = folder / "found.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", case, "--rounds", "1", "--json", str(file), *options],
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
+    done = _bench(case, folder, *options)
     assert done.returncode == 0, done.stderr
-    [finding] = json.loads(file.read_bytes())["findings"]
+    [finding] = json.loads((folder / "found.json").read_bytes())["findings"]
     assert finding["notes"] == []
     return finding
 
@@ -91,10 +93,7 @@ def test_a_quick_run_is_kept_and_compared(tmp_path: Path) -> None:
 
     figures["relay-4k"]["Pillarbox"] = {"mails/s": 1e9, "CPU": 1e-9}
     kept.write_text(json.dumps(figures))
-    command = [sys.executable, "-m", "bench", "relay-4k", *quick, "--rounds", "1", "--compare"]
-    done = subprocess.run(
-        [*command, "--json", str(tmp_path / "found.json")], capture_output=True, text=True, timeout=110
-    )
+    done = _bench("relay-4k", tmp_path, *quick, "--compare")
 
     assert done.returncode == 1
     assert "relay-4k: Pillarbox: mails/s fell back" in done.stdout
