@@ -141,9 +141,9 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(addresses: list[str], port: int, book: Book) -> None:
-    """Serve for ever."""
+    """Serve for ever; at the first address last: who is taken there is taken everywhere."""
     loop = asyncio.get_running_loop()
-    for each in addresses:
+    for each in reversed(addresses):
         address, _, mood = each.partition("=")
         kind = asyncio.Protocol if mood == "silent" else lambda slow=float(mood or 0): Connection(book, slow)
         await loop.create_server(kind, address, port, backlog=_BACKLOG)

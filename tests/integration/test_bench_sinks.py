@@ -63,3 +63,17 @@ def test_a_slow_address_takes_its_time_and_a_silent_one_greets_nobody() -> None:
             assert time.monotonic() - before >= 5 * 0.2  # EHLO, MAIL, RCPT, DATA and the final dot
         with socket.create_connection(("127.1.0.3", sink.port), timeout=0.5) as silent, pytest.raises(TimeoutError):
             silent.recv(1)
+
+
+def test_from_far_away_each_answer_takes_a_round_trip_and_the_first_two() -> None:
+    with NotingSink(round_trip_s=0.2) as sink:
+        before = time.monotonic()
+        with _client(sink) as client:
+            connected = time.monotonic()
+            _send(client, 1)
+            sent = time.monotonic()
+
+        assert [arrival.recipient for arrival in sink.arrivals] == [our_mail.recipient(1)]
+    # Timers may be a few milliseconds early.
+    assert connected - before >= 0.39  # to connect, and for the greeting
+    assert sent - connected >= 0.98  # EHLO, MAIL, RCPT, DATA and the final dot
