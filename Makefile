@@ -20,7 +20,7 @@ UNPACKED_FOR_TESTS := exim4-daemon-light
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed, and OpenSMTPD 7:
 # that of Debian 12 can do no TLS handshake.
 NEWER := trixie
-SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim
+SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim nsd
 # From npm, where there is one; the benchmarks go on without it.
 HARAKA := .cache/haraka
 HARAKA_VERSION := ^3.1
@@ -57,11 +57,11 @@ check: $(READY) ## format, lint, types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: $(READY) haraka ## run the benchmarks
+bench: $(READY) haraka ## run the benchmarks, some twenty minutes
 	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-quick: $(READY) ## run short benchmarks, for a first impression
+bench-quick: $(READY) ## run short benchmarks (ARGS=--compare: and fail where a figure fell back)
 	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
 	@$(BIN)/python -m bench --quick $(ARGS)
 

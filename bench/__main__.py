@@ -12,9 +12,11 @@ import typer
 from msgspec.structs import replace
 from rich.console import Console
 
+from bench import guard
 from bench.case import Case, Tell, investigate
 from bench.cases import CASES
 from bench.machine import describe
+from bench.plots import draw
 from bench.results import Failed, Plan, Report
 from bench.show import show
 from cli.failures import CommandFailed
@@ -32,17 +34,23 @@ def main(
     senders: Annotated[int | None, typer.Option(min=1, help="Senders of Pillarbox, likewise.")] = None,
     json: Annotated[Path, typer.Option(metavar="FILE", help="Where the figures go.")] = _RESULTS,
     quick: Annotated[bool, typer.Option("--quick", help="Short, without the peers.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="With --quick: fail where it fell back.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="With --quick: keep the figures to compare with.")] = False,
+    kept: Annotated[Path, typer.Option(metavar="FILE", help="Where those are kept.")] = guard.KEPT,
 ) -> None:
     """Measure Pillarbox beside its peers on this machine; docs/benchmarks.md explains the figures."""
     # Stopped by a supervisor or a time limit, it clears up as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    progress = Console(stderr=True, highlight=False)
+    progress = Console(stderr=True, highlight=False, markup=False)
+    if (compare or keep) and not quick:
+        raise typer.BadParameter("--compare and --keep take --quick: only that has the calibration loop beside it")
     asked = {"mails": mails, "rounds": rounds, "senders": senders}
     plans = [
         (case, replace(plan, **{name: value for name, value in asked.items() if value is not None}))
         for case, plan in _chosen(cases or [], quick)
     ]
     try:
+        expected = guard.read(kept) if compare else {}
         report = Report(time=datetime.now(UTC).isoformat(timespec="seconds"), machine=describe(), findings=[])
     except Failed as failed:
         sys.exit(f"bench: {failed}")
@@ -50,8 +58,14 @@ def main(
         report = _measured(report, case, plan, progress.print, peers=not quick)
         _write(json, report)
     show(Console(), report)
-    progress.print(f"written to {json}")
-    sys.exit(1 if report.failures else 0)
+    for file in (json, *draw(report.findings, json)):
+        progress.print(f"written to {file}")
+    found = guard.figures_of(report.findings)
+    worse = guard.fallen_back(expected, found) if compare else []
+    print(*worse, sep="\n", end="\n" if worse else "")
+    if keep:
+        guard.write(found, kept)
+    sys.exit(1 if report.failures or worse else 0)
 
 
 def _chosen(names: Sequence[str], quick: bool) -> list[tuple[Case, Plan]]:

@@ -1,13 +1,17 @@
 """A case: who takes turns, with how much, and what it comes to."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from bench.results import Finding, Measurement, Pair, Plan, Round, medians_of, ratio_name, ratio_of, ratios_of
+from bench.results import Finding, Goal, Measurement, Pair, Plan, Round, medians_of, ratio_name, ratio_of, ratios_of
 from bench.show import shown
 
 Tell = Callable[[str], None]
+
+
+Run = Callable[[Plan], Measurement]
 
 
 def _nothing_is_missing() -> str:
@@ -18,11 +22,12 @@ class Contender(Struct, frozen=True, kw_only=True):
     """One of those that take turns."""
 
     name: str
-    run: Callable[[Plan], Measurement]
+    run: Run
     beside: tuple[str, ...] = ()  # in times of whose rate its own is told
     peer: bool = False  # no Pillarbox: left out of the quick runs
     missing: Callable[[], str] = _nothing_is_missing  # why it can not run on this machine; "" where it can
     settings: Mapping[str, str] = {}  # beyond its defaults
+    senders: int = 0  # where those that take turns differ in them
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -33,6 +38,7 @@ class Case(Struct, frozen=True, kw_only=True):
     usual: Plan
     contenders: Callable[[Plan], Sequence[Contender]]
     quick: Plan | None = None  # absent: not among the quick ones
+    goals: Mapping[str, Goal] = {}  # by the name that a figure, a ratio or a process has in the tables
 
 
 def investigate(case: Case, plan: Plan, tell: Tell, *, peers: bool = True) -> Finding:
@@ -43,15 +49,18 @@ def investigate(case: Case, plan: Plan, tell: Tell, *, peers: bool = True) -> Fi
     notes = [f"without {name}: {reason}" for name, reason in reasons.items() if reason]
     for note in notes:
         tell(f"{case.name}: {note}")
-    pairs = _pairs_of(present)
+    pairs, started = _pairs_of(present), time.monotonic()
     rounds = [_round(case.name, plan, number, present, pairs, tell) for number in range(1, plan.rounds + 1)]
     return Finding(
         case=case.name,
         what=case.what,
         plan=plan,
+        took_s=round(time.monotonic() - started, 1),
         rounds=rounds,
         medians=medians_of(rounds),
         ratios=ratios_of(rounds, pairs),
+        goals=dict(case.goals),
+        senders={each.name: each.senders for each in present if each.senders},
         settings={each.name: dict(each.settings) for each in present if each.settings},
         notes=notes,
     )

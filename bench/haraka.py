@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from bench import peer
+from bench.case import Run
 from bench.processes import Process, label_of
 from bench.results import Failed, Measurement, Plan
-from bench.sink import Counting
+from bench.sink import Sink
 from cli.guarded import GuardedProcess
 from tests.support.ports import free_port, wait_for_port
 
@@ -45,10 +46,14 @@ def missing() -> str:
     return "" if _version() else f"it is not in {_MODULES}, or does not start: `make bench` installs it if npm can"
 
 
-def measure(plan: Plan, sink: Counting, content: bytes, *, to_port: int) -> Measurement:
-    """Let it relay the plan's mails to `to_port`, behind which the sink is. Raises Failed."""
-    with PrivateHaraka(to_port) as server:
-        return peer.measure(plan, server, sink, content)
+def relaying(content: bytes) -> Run:
+    """All to one sink."""
+
+    def run(plan: Plan) -> Measurement:
+        with Sink() as sink, PrivateHaraka(sink.port) as server:
+            return peer.measure(plan, server, sink, content)
+
+    return run
 
 
 class PrivateHaraka:

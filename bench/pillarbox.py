@@ -2,20 +2,27 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import uvloop
 
 from bench import calibration
 from bench import mails as our_mail
 from bench.arrivals import Arrivals
-from bench.pipeline import Pipeline, Place, Settings, new_place
+from bench.case import Run
+from bench.pipeline import Pipeline, Place, Settings, new_place, relay_to
 from bench.processes import Meter
 from bench.results import RATE, Calibration, Failed, Measurement, Plan
-from bench.sink import Counting
+from bench.sink import Counting, Sink
 from shared.broker import Message, Properties
 from shared.topology import SUBMIT
 
 Numbered = Callable[[int], Message]  # makes the submission of a number
+
+
+def id_of(number: int) -> str:
+    """Of a submission."""
+    return f"bench-{number}"
 
 
 def finished(content: bytes, recipient: Callable[[int], str] = our_mail.recipient, batch: str = "") -> Numbered:
@@ -24,10 +31,20 @@ def finished(content: bytes, recipient: Callable[[int], str] = our_mail.recipien
 
     def message(number: int) -> Message:
         headers = {"mail-from": our_mail.SENDER, "rcpt-to": recipient(number), **labels}
-        properties = Properties(message_id=f"bench-{number}", content_type="message/rfc822", headers=headers)
+        properties = Properties(message_id=id_of(number), content_type="message/rfc822", headers=headers)
         return Message(SUBMIT, "", content, properties)
 
     return message
+
+
+def relaying(message: Numbered, **groups: Any) -> Run:
+    """All to one sink; `groups` of settings beside that."""
+
+    def run(plan: Plan) -> Measurement:
+        with Sink() as sink:
+            return measure(plan, sink, message, relay_to(sink.port, **groups))
+
+    return run
 
 
 def measure(plan: Plan, sink: Counting, message: Numbered, settings: Settings) -> Measurement:

@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping
 
 from bench import peer
+from bench.case import Run
 from bench.machine import postfix_version
 from bench.processes import Process, label_of
 from bench.results import Measurement, Plan
-from bench.sink import Counting
+from bench.sink import Counting, Sink
 from tests.support.postfix import PrivatePostfix
 
 # What makes this relaying as fast as it goes without giving up that a mail taken is a mail on the disk. All else is
@@ -27,6 +28,16 @@ SETTINGS = {
 def missing() -> str:
     """Why it can not run here."""
     return "" if os.geteuid() == 0 else "Postfix can be started by root alone: run the benchmarks as root"
+
+
+def relaying(content: bytes) -> Run:
+    """All to one sink."""
+
+    def run(plan: Plan) -> Measurement:
+        with Sink() as sink:
+            return measure(plan, sink, content, to_port=sink.port)
+
+    return run
 
 
 def measure(

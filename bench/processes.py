@@ -15,13 +15,11 @@ _PARENT, _TIMES = 1, slice(11, 15)  # utime, stime, and those of the children th
 _IDLE = slice(3, 5)  # idle and iowait in the first line of /proc/stat
 _BUSY = slice(0, 8)  # the rest up to `steal`: guest times are contained in the user's
 
-# Those that are our own programs give themselves these names (`call_itself`).
-NOTING_SINK, DISTANCE = "noting-sink", "distance"
+NOTING_SINK = "noting-sink"  # our own program gives itself this name (`call_itself`)
 _BY_NAME = {
     "beam.smp": "broker",
     "smtp-sink": "sink",
     NOTING_SINK: "sink",
-    DISTANCE: "distance",
     "nsd": "name server",
 }
 
@@ -43,7 +41,7 @@ def label_of(process: Process) -> str | None:
     """That of what runs beside the system that is measured: the benchmark itself, the servers it needs."""
     if process.pid == os.getpid():
         return "client"
-    return _BY_NAME.get(process.name)
+    return _BY_NAME.get(process.name.partition(":")[0])  # "nsd: server 1"
 
 
 def call_itself(name: str) -> None:

@@ -1,11 +1,14 @@
 """What a benchmark finds, as it goes into the tables and the JSON file."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from statistics import median
+from typing import Literal
 
 from msgspec import Struct
 
 RATE = "mails/s"  # the figure by which those that take turns are compared
+CPU = "CPU"  # processor time of all that took part, in times of the calibration loop's
 
 
 class Failed(Exception):
@@ -79,15 +82,29 @@ Round = dict[str, Measurement]  # those that took turns, by name, in their order
 Pair = tuple[str, str]  # which of them, in times of which
 
 
+class Goal(Struct, frozen=True):
+    """What a figure is to come to."""
+
+    sign: Literal["≥", "≤"]
+    value: float
+
+    def met(self, figure: float) -> bool:
+        """Whether it does."""
+        return figure >= self.value if self.sign == "≥" else figure <= self.value
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """What one case found."""
 
     case: str
     what: str  # in a sentence
     plan: Plan
+    took_s: float  # with starting and stopping
     rounds: list[Round]
     medians: dict[str, dict[str, float]]  # over the rounds, by name and figure
     ratios: dict[str, float]  # medians of the rounds' own ratios
+    goals: dict[str, Goal] = {}  # by the name that a figure, a ratio or a process has in the tables
+    senders: dict[str, int] = {}  # of those that differ in them
     settings: dict[str, dict[str, str]] = {}  # of the peers, beyond their defaults
     notes: list[str] = []  # what was not measured, and why
 
@@ -113,10 +130,21 @@ def ratio_of(measured: Round, pair: Pair) -> float:
 
 def medians_of(rounds: Sequence[Round]) -> dict[str, dict[str, float]]:
     """What the rounds come to."""
-    return {
-        name: {figure: median(each[name].figures[figure] for each in rounds) for figure in measured.figures}
-        for name, measured in rounds[0].items()
-    }
+    return {name: median_of_each([each[name].figures for each in rounds]) for name in rounds[0]}
+
+
+def median_of_each(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each figure of several runs."""
+    return {name: median(each[name] for each in figures) for name in figures[0]}
+
+
+def in_loops(measurement: Measurement) -> dict[str, float]:
+    """Rates and processor time in times of the calibration loop's; nothing where there was none."""
+    loop = measurement.calibration
+    if loop is None:
+        return {}
+    rates = {name: figure / loop.rate for name, figure in measurement.figures.items() if name.endswith(RATE)}
+    return {**rates, CPU: measurement.cpu_us / loop.cpu_us}
 
 
 def ratios_of(rounds: Sequence[Round], pairs: Sequence[Pair]) -> dict[str, float]:
@@ -146,3 +174,8 @@ def versions_of(rounds: Sequence[Mapping[str, Measurement]]) -> dict[str, str]:
     return {
         name: version for each in rounds for measured in each.values() for name, version in measured.versions.items()
     }
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least of the values that so large a share of them does not exceed (nearest rank)."""
+    return sorted(values)[ceil(share * len(values)) - 1]

@@ -1,12 +1,25 @@
 """What a benchmark has found, as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from bench.results import Cost, Finding, Machine, Report, median_costs, ratio_name, ratio_of, versions_of
+from bench.results import (
+    Cost,
+    Finding,
+    Goal,
+    Machine,
+    Report,
+    in_loops,
+    median_costs,
+    median_of_each,
+    ratio_name,
+    ratio_of,
+    versions_of,
+)
 
 
 def show(console: Console, report: Report) -> None:
@@ -16,7 +29,7 @@ def show(console: Console, report: Report) -> None:
     for finding in report.findings:
         _show_finding(console, finding)
     for case, reason in report.failures.items():
-        console.print(f"\n[bold]{case}[/bold]: not measured: {reason}", highlight=False)
+        console.print(f"\n[bold]{case}[/bold]: not measured: {escape(reason)}", highlight=False)
 
 
 def shown(figure: float) -> str:
@@ -27,11 +40,11 @@ def shown(figure: float) -> str:
 def _show_finding(console: Console, finding: Finding) -> None:
     plan = finding.plan
     console.print(f"\n[bold]{finding.case}[/bold]: {finding.what}.", highlight=False)
-    console.print(f"{plan.mails:,} mails; {plan.senders} senders.", highlight=False)
+    console.print(f"{plan.mails:,} mails; senders: {plan.senders}; it took {finding.took_s:.0f} s.", highlight=False)
     console.print(_figures(finding))
     for name in finding.medians:
         if costs := median_costs([each[name] for each in finding.rounds]):
-            console.print(_costs(name, costs))
+            console.print(_costs(name, costs, finding.goals))
     for name, settings in finding.settings.items():
         said = "; ".join(f"{setting} = {value}" for setting, value in settings.items())
         console.print(f"{name}'s settings beyond its defaults: {said}", highlight=False)
@@ -52,15 +65,22 @@ def _figures(finding: Finding) -> Table:
     table = Table("")
     for number in range(1, finding.plan.rounds + 1):
         table.add_column(f"round {number}", justify="right")
-    table.add_column("median", justify="right")
+    for column in ("median", "goal"):
+        table.add_column(column, justify="right")
     for name, figures in finding.medians.items():
         for figure, value in figures.items():
             values = [each[name].figures[figure] for each in finding.rounds]
-            table.add_row(f"{name}: {figure}", *_row(values, value))
+            row = f"{name}: {figure}"
+            table.add_row(row, *_row(values, value), _goal(finding.goals, row, value))
     for pair in _pairs(finding):
-        values = [ratio_of(each, pair) for each in finding.rounds]
-        table.add_row(ratio_name(pair), *(f"{value:.2f}" for value in [*values, finding.ratios[ratio_name(pair)]]))
+        row, values = ratio_name(pair), [ratio_of(each, pair) for each in finding.rounds]
+        value = finding.ratios[row]
+        table.add_row(row, *(f"{each:.2f}" for each in [*values, value]), _goal(finding.goals, row, value))
     table.add_section()
+    for name in finding.medians:
+        loops = [in_loops(each[name]) for each in finding.rounds]
+        for figure, value in median_of_each(loops).items():
+            table.add_row(f"{name}: {figure}, in loops", *_row((each[figure] for each in loops), value))
     for name in finding.medians:
         others = [each[name].others for each in finding.rounds]
         table.add_row(f"{name}: CPU of others", *(f"{value:.0%}" for value in [*others, median(others)]))
@@ -76,14 +96,22 @@ def _pairs(finding: Finding) -> list[tuple[str, str]]:
     return [(one, other) for one in names for other in names if ratio_name((one, other)) in finding.ratios]
 
 
-def _costs(system: str, costs: list[Cost]) -> Table:
+def _goal(goals: Mapping[str, Goal], row: str, value: float) -> str:
+    if (goal := goals.get(row)) is None:
+        return ""
+    return f"{goal.sign} {shown(goal.value)}: {'met' if goal.met(value) else 'missed'}"
+
+
+def _costs(system: str, costs: list[Cost], goals: Mapping[str, Goal]) -> Table:
     table = Table(f"{system}: process")
-    for column in ("number", "CPU µs a mail", "peak MiB"):
+    for column in ("number", "CPU µs a mail", "goal", "peak MiB"):
         table.add_column(column, justify="right")
     for cost in costs:
-        table.add_row(*_cost_row(cost))
+        name, processes, cpu, peak = _cost_row(cost)
+        table.add_row(name, processes, cpu, _goal(goals, f"{system}: {name}", cost.cpu_us_per_mail), peak)
     table.add_section()
-    table.add_row("all", "", f"{sum(cost.cpu_us_per_mail for cost in costs):,.0f}", "")
+    peak_mib = sum(cost.peak_mib for cost in costs)
+    table.add_row("all", "", f"{sum(cost.cpu_us_per_mail for cost in costs):,.0f}", "", f"{peak_mib:,.0f}")
     return table
 
 

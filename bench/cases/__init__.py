@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from bench.case import Case
-from bench.cases import relay_4k, relay_100k
+from bench.cases import direct, hold, latency, relay_4k, relay_100k, round_trip, scaling, storm, structured
 
-CASES: Mapping[str, Case] = {case.name: case for case in (relay_4k.CASE, relay_100k.CASE)}
+_ALL = (relay_4k, relay_100k, structured, direct, round_trip, hold, latency, scaling, storm)
+CASES: Mapping[str, Case] = {module.CASE.name: module.CASE for module in _ALL}

@@ -8,8 +8,7 @@ from pathlib import Path
 from bench import milter, pillarbox, postfix
 from bench.case import Case, Contender
 from bench.mails import SENDER_DOMAIN, message
-from bench.pipeline import relay_to
-from bench.results import Measurement, Plan
+from bench.results import Goal, Measurement, Plan
 from bench.sink import Sink
 from shared.dkim_key import new_key
 
@@ -22,22 +21,16 @@ def _key() -> bytes:
     return new_key("rsa").pem()
 
 
-def _pillarbox(plan: Plan) -> Measurement:
-    with Sink() as sink:
-        return pillarbox.measure(plan, sink, pillarbox.finished(_CONTENT), relay_to(sink.port))
+_pillarbox = pillarbox.relaying(pillarbox.finished(_CONTENT))
+_postfix = postfix.relaying(_CONTENT)
 
 
 def _pillarbox_signing(plan: Plan) -> Measurement:
-    with Sink() as sink, tempfile.TemporaryDirectory(prefix="pillarbox-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pillarbox-bench-") as folder:
         file = Path(folder) / "key.pem"
         file.write_bytes(_key())
         dkim = {SENDER_DOMAIN: [{"selector": _SELECTOR, "key": {"file": str(file)}}]}
-        return pillarbox.measure(plan, sink, pillarbox.finished(_CONTENT), relay_to(sink.port, dkim=dkim))
-
-
-def _postfix(plan: Plan) -> Measurement:
-    with Sink() as sink:
-        return postfix.measure(plan, sink, _CONTENT, to_port=sink.port)
+        return pillarbox.relaying(pillarbox.finished(_CONTENT), dkim=dkim)(plan)
 
 
 def _postfix_signing(plan: Plan) -> Measurement:
@@ -70,5 +63,6 @@ CASE = Case(
     ),
     usual=Plan(mails=3_000, rounds=5, senders=2),
     quick=Plan(mails=500, rounds=1, senders=2, warm_up=100, calibrated=True),
+    goals={"Pillarbox / Postfix": Goal("≥", 2), "Pillarbox, DKIM / Postfix, DKIM": Goal("≥", 1)},
     contenders=_contenders,
 )

@@ -32,7 +32,7 @@ _TRIES = 3  # somebody else may take the free port first
 
 _CONFIGURATION = """
 server:
-    ip-address: 127.0.0.1@{port}
+    ip-address: {address}@{port}
     username: ""
     chroot: ""
     zonesdir: "{folder}"
@@ -72,10 +72,11 @@ class Nsd:
     SOA and NS are added. None for the records makes a zone that was never loaded: SERVFAIL. Names in no zone: REFUSED.
     """
 
-    def __init__(self, zones: Mapping[str, str | None], port: int | None = None) -> None:
-        """`port`: where it is to answer, if not on a free one."""
+    def __init__(self, zones: Mapping[str, str | None], port: int | None = None, address: str = "127.0.0.1") -> None:
+        """`port`: where it is to answer, if not on a free one; `address`, of loopback, likewise."""
         self._zones = {**zones, _PROBE: "@ TXT up"}
         self._wanted_port = port
+        self._address = address
         self._folder = Path(tempfile.mkdtemp(prefix="nsd-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -83,7 +84,7 @@ class Nsd:
     @property
     def server(self) -> str:
         """Where it answers, as the setting `dns.servers` writes it."""
-        return f"127.0.0.1#{self.port}"
+        return f"{self._address}#{self.port}"
 
     def start(self) -> None:
         """Start it, and return when it answers."""
@@ -130,7 +131,9 @@ class Nsd:
         self.port = self._wanted_port or _free_port()
         configuration = self._folder / "nsd.conf"
         zones = "".join(_ZONE.format(name=name) for name in self._zones)
-        configuration.write_text(_CONFIGURATION.format(port=self.port, folder=self._folder) + zones)
+        configuration.write_text(
+            _CONFIGURATION.format(address=self._address, port=self.port, folder=self._folder) + zones
+        )
         self._end()
         self._process = subprocess.Popen(
             [_PROGRAM, "-d", "-c", str(configuration)], stderr=subprocess.DEVNULL, start_new_session=True
@@ -139,7 +142,8 @@ class Nsd:
         deadline = time.monotonic() + _STARTS_WITHIN_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(dns.exception.Timeout, OSError):
-                if dns.query.udp(question, "127.0.0.1", port=self.port, timeout=0.1).rcode() == dns.rcode.NOERROR:
+                answer = dns.query.udp(question, self._address, port=self.port, timeout=0.1)
+                if answer.rcode() == dns.rcode.NOERROR:
                     return True
         return False
 

@@ -43,6 +43,8 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
+# Postfix asks the name servers of the system: here of a system that has another file in that one's place.
+_WITH_RESOLV_CONF = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
 _TLS_SERVICE = "{port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
 
 
@@ -67,13 +69,16 @@ class PrivatePostfix:
         mechanisms: str = "PLAIN LOGIN",
         mailboxes: Collection[str] = (),
         deliver_by: str = "virtual:",
+        name_server: str | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         """With a `certificate` it offers STARTTLS on `port` and speaks TLS at once on `tls_port`.
 
         `users` are names with passwords; given, nobody else may send. `mailboxes` are addresses; given, it refuses
         others of their domains at RCPT, and those of other domains. `deliver_by` is a transport: `virtual:` the
-        mailbox, `discard:` nowhere, `smtp:[127.0.0.1]:2525` on to another server. `parameters` go into main.cf last.
+        mailbox, `discard:` nowhere, `smtp:[127.0.0.1]:2525` on to another server, `smtp:` to the MX hosts.
+        `name_server` is an address whose port 53 it asks in the place of the system's. `parameters` go into main.cf
+        last.
         """
         self.port, self.tls_port = free_ports(2)
         self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-postfix-"))
@@ -83,6 +88,7 @@ class PrivatePostfix:
         self._mechanisms = mechanisms
         self._mailboxes = mailboxes
         self._deliver_by = deliver_by
+        self._name_server = name_server
         self._parameters = dict(parameters or {})
         self._mailbox = Maildir(self._folder / "inbox" / "mail", "Delivered-To")
         self._master: GuardedProcess | None = None
@@ -134,12 +140,20 @@ class PrivatePostfix:
         (self._folder / "master.cf").write_text(services, encoding="utf-8")
         self._add_users()
         with (self._folder / "console").open("wb") as output:
-            master = GuardedProcess([daemons / "master", "-c", self._folder, "-d"], output=output, env={"PATH": _PATH})
-        self._master = master
+            command = [*self._asking(), daemons / "master", "-c", self._folder, "-d"]
+            self._master = GuardedProcess(command, output=output, env={"PATH": _PATH})
         try:
             wait_for_port(self.port)
         except TimeoutError as error:
             raise AssertionError("\n".join([(self._folder / "console").read_text(), *self.log])) from error
+
+    def _asking(self) -> Sequence[str | Path]:
+        """What starts a program that asks the given name server."""
+        if self._name_server is None:
+            return []
+        file = self._folder / "resolv.conf"
+        file.write_text(f"nameserver {self._name_server}\n", encoding="ascii")
+        return ["unshare", "--mount", "sh", "-c", _WITH_RESOLV_CONF, "sh", file]
 
     def _make_folders(self) -> None:
         self._folder.chmod(0o755)  # its daemons run as the user postfix
@@ -260,6 +274,12 @@ def smtp_source(
     started = time.monotonic()
     subprocess.run([*command, f"127.0.0.1:{port}"], check=True, capture_output=True)
     return time.monotonic() - started
+
+
+def no_name_server() -> str:
+    """Why Postfix can not be given a name server of its own here; "" where it can."""
+    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True)
+    return "" if tried.returncode == 0 else f"no mounts of its own: {tried.stderr.strip()}"
 
 
 def _program(name: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.mails import message
-from bench.results import RATE, Cost, Measurement, median_costs, medians_of, ratios_of
+from bench.results import RATE, Cost, Goal, Measurement, median_costs, medians_of, percentile, ratios_of
 from bench.show import shown
 
 
@@ -47,3 +47,30 @@ def test_a_process_seen_in_some_rounds_only_counts_with_the_median_of_those() ->
 )
 def test_a_figure_is_shown_with_as_many_places_as_say_something(figure: float, expected: str) -> None:
     assert shown(figure) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, 1),
+        (99, 99),
+        (100, 99),  # one of a hundred may be longer
+        (101, 100),
+        (200, 198),
+    ],
+)
+def test_of_a_hundred_one_exceeds_the_99th_percentile(count: int, expected: int) -> None:
+    assert percentile(list(range(count, 0, -1)), 0.99) == expected
+
+
+@pytest.mark.parametrize(
+    ("goal", "figure", "expected"),
+    [
+        (Goal("≥", 18), 18.0, True),
+        (Goal("≥", 18), 17.9, False),
+        (Goal("≤", 50), 50.0, True),
+        (Goal("≤", 50), 50.1, False),
+    ],
+)
+def test_a_goal_is_met_at_its_bound(goal: Goal, figure: float, expected: bool) -> None:
+    assert goal.met(figure) is expected
