@@ -15,8 +15,9 @@ RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
     swaks libnet-ssleay-perl msmtp
-# These exclude each other, and Postfix: they are unpacked side by side and not installed.
-UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
+# The first two exclude each other, and Postfix; of the last only its promtool is run. They are unpacked side by side
+# and not installed.
+UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd prometheus
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
 RABBITMQ_4_FROM := trixie
 SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim
@@ -91,9 +92,10 @@ rabbitmq-4: ## unpack RabbitMQ 4 and its Erlang into .cache, for the tests
 	@cd .cache/$(RABBITMQ_4_FROM)/rabbitmq-server && mkdir -p bin \
 	    && ln -sf ../usr/lib/rabbitmq/bin/rabbitmq-server ../usr/bin/erl ../usr/bin/epmd ../usr/bin/erl_call bin
 
-docs: $(READY) ## write docs/asyncapi.yaml, the table of docs/settings.md and docs/conformance.md from code and tests
+docs: $(READY) ## write docs/asyncapi.yaml, conformance.md, and the tables of settings.md and metrics.md from code and tests
 	@$(BIN)/python -m shared.asyncapi
 	@$(BIN)/python -m shared.settings_table
+	@$(BIN)/python -m shared.metrics_table
 	@$(BIN)/python -m tests.support.conformance
 
 clean: ## remove the environment, the private node and its data, and all caches
