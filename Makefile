@@ -15,8 +15,8 @@ RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
     swaks libnet-ssleay-perl msmtp
-# These exclude each other, and Postfix: they are unpacked side by side and not installed.
-UNPACKED_FOR_TESTS := exim4-daemon-light
+# Exim excludes Postfix; of Prometheus only its promtool is run. They are unpacked side by side and not installed.
+UNPACKED_FOR_TESTS := exim4-daemon-light prometheus
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed, and OpenSMTPD 7:
 # that of Debian 12 can do no TLS handshake.
 NEWER := trixie
@@ -96,9 +96,10 @@ rabbitmq-4: ## unpack RabbitMQ 4 and its Erlang into .cache, for the tests
 opensmtpd-7: ## unpack OpenSMTPD 7 into .cache, for the tests
 	@$(UNPACKED) --release $(NEWER) .cache/$(NEWER) opensmtpd
 
-docs: $(READY) ## write docs/asyncapi.yaml, the table of docs/settings.md and docs/conformance.md from code and tests
+docs: $(READY) ## write docs/asyncapi.yaml, conformance.md, and the tables of settings.md and metrics.md from code and tests
 	@$(BIN)/python -m shared.asyncapi
 	@$(BIN)/python -m shared.settings_table
+	@$(BIN)/python -m shared.metrics_table
 	@$(BIN)/python -m tests.support.conformance
 
 clean: ## remove the environment, the private node and its data, and all caches

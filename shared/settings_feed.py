@@ -146,6 +146,7 @@ class SettingsFeed:
             self._candidate = None
 
     def _refuse(self, offset: int, refused: Invalid, author: str) -> None:
+        metrics.SETTINGS_REJECTED.inc()
         log.warning(
             "settings_rejected",
             revision=offset,

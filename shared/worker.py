@@ -44,7 +44,7 @@ def run(role: str, serve: Serve) -> None:
         sys.exit(f"pillarbox {role}: {error}")
     start_log(environment.worker, environment.log_level)
     _return_large_memory()
-    uvloop.run(_run(environment, serve))
+    uvloop.run(_run(role, environment, serve))
 
 
 def _return_large_memory() -> None:
@@ -68,7 +68,7 @@ def _collect_seldom() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _run(environment: Environment, serve: Serve) -> None:
+async def _run(role: str, environment: Environment, serve: Serve) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,7 +83,7 @@ async def _run(environment: Environment, serve: Serve) -> None:
     except BrokerRefused as refused:
         log.error("refused", reason=str(refused), next="exit")
         sys.exit(2)
-    metrics_port = serve_metrics(environment.metrics_port)
+    metrics_port = serve_metrics(environment.metrics_port, role, environment.worker)
     unusable: list[StoreUnusable] = []
     try:
         _collect_seldom()

@@ -1,6 +1,7 @@
 """The resolver's loop: requests in, work for the lanes out, and outcomes for those that have no route."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -65,9 +66,10 @@ class ResolverWorker:
             log.error("request_not_understood", reason=str(error), next="dead_letter")
             await put_aside(self._publisher, delivery, RESOLVE, str(error))
         else:
-            in_force = self._now()
+            in_force, begun = self._now(), time.perf_counter()
             routed = await asyncio.gather(*(self._route(request, in_force) for request in requests))
             await self._publish(routed, in_force.revision)
+            metrics.ROUTE.observe(time.perf_counter() - begun)
         # Confirm before ack: a crash between the two repeats the work messages, and the claim bears it.
         self._consumer.ack([delivery])
 

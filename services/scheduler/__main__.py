@@ -6,6 +6,7 @@ from functools import partial
 
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
+from services.scheduler.census import count_what_waits
 from services.scheduler.control import ControlDesk
 from services.scheduler.dead_letters import count_dead_letters
 from services.scheduler.housekeeping import Housekeeper
@@ -61,6 +62,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             housekeeper.purge_loop(),
             keeper.note_loop(announcer),
             count_dead_letters(broker),
+            count_what_waits(thread, broker, environment.metrics_port),
         )
 
     feed.subscribe()

@@ -194,6 +194,7 @@ class ControlDesk:
             after = done.following
 
     async def _after_retract(self, done: recall.Retraction, now: datetime) -> None:
+        metrics.RETRACTED.inc(len(done.taken_back))
         for mail, _, recipient in done.taken_back:
             log.info("retracted", mail=mail, recipient=recipient)
         self._housekeeper.final(done.mail_numbers)

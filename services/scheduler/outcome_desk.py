@@ -250,6 +250,16 @@ def _count(changes: Sequence[Change]) -> None:
             metrics.IN_DOUBT.inc()
         if change.bounce_class is not None:
             metrics.FAILURES.labels(change.state.name.lower(), change.bounce_class).inc()
+        if change.ends_attempt:
+            _time(change)
+
+
+def _time(change: Change) -> None:
+    pending = change.pending
+    if pending.claimed is not None:
+        metrics.ATTEMPT.observe((change.time - pending.claimed).total_seconds())
+    if change.state is State.DELIVERED and pending.released is not None:
+        metrics.TRANSIT.observe((change.time - pending.released).total_seconds())
 
 
 def _word(change: Change) -> str:

@@ -38,6 +38,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     admitted: datetime
     give_up: datetime
+    released: datetime | None = None  # when this attempt was
     claimed: datetime | None = None
     site: str | None = None  # that kept it from being sent, since its last attempt
     in_doubt: bool = False  # an earlier attempt may have delivered it

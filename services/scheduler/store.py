@@ -232,6 +232,7 @@ _pending_columns = (
     recipients.c.state,
     recipients.c.attempt,
     recipients.c.worker,
+    recipients.c.released,
     recipients.c.claimed,
     recipients.c.site,
     recipients.c.in_doubt,
@@ -436,8 +437,8 @@ def settle(connection: sa.Connection, changes: Sequence[Change]) -> None:
 
 def _pending(row: Any) -> Pending:
     """Of a row that begins with `_pending_columns`."""
-    number, mail_no, address, state, attempt, worker, claimed, site, in_doubt, lapses, mail, batch, *times = row[:14]
-    admitted, give_up = times
+    number, mail_no, address, state, attempt, worker, released, claimed, site, in_doubt, lapses, *of_mail = row[:15]
+    mail, batch, admitted, give_up = of_mail
     return Pending(
         number=number,
         mail_no=mail_no,
@@ -449,6 +450,7 @@ def _pending(row: Any) -> Pending:
         worker=worker,
         admitted=_moment(admitted),
         give_up=_moment(give_up),
+        released=None if released is None else _moment(released),
         claimed=None if claimed is None else _moment(claimed),
         site=site,
         in_doubt=bool(in_doubt),

@@ -48,10 +48,12 @@ class ClaimDesk:
 
     async def claim(self, numbers: Sequence[int], *, alone: bool = False) -> dict[int, Claim]:
         """Claim recipients; those missing from the result are not to be sent. `alone`: of a mail that may end us."""
-        wanted = _Wanted(numbers, asyncio.get_running_loop().create_future())
+        wanted, begun = _Wanted(numbers, asyncio.get_running_loop().create_future()), time.perf_counter()
         (self._alone if alone else self._wanted).append(wanted)
         self._arrived.set()
-        return await wanted.answer
+        claims = await wanted.answer
+        metrics.CLAIM.observe(time.perf_counter() - begun)
+        return claims
 
     def holds(self, number: int) -> bool:
         """Whether this sender has claimed the recipient and not reported it."""

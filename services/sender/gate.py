@@ -15,6 +15,8 @@ import msgspec
 import structlog
 import tenacity
 
+from shared import metrics
+from shared.classify import classify
 from shared.contracts import Pace
 from shared.mail_store import StoreThread
 from shared.paces import Share, take
@@ -139,6 +141,7 @@ class SiteGate:
 
     async def went_down(self, entry: Entry, reply: Reply, host: str, begun: datetime | None = None) -> None:
         """The site as a whole can not be used now; `begun` where not the connecting failed but something later."""
+        metrics.PAUSES.labels(classify(reply)).inc()
         log.warning("site_down", site=entry.name, host=host, reply=str(reply), next="its_mail_waits_for_a_probe")
         self._learn(entry.name, entry.revision, open=False)
         await self._tell(WentDown(entry.name, reply, host, entry.revision, begun or entry.begun))

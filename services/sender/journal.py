@@ -13,6 +13,7 @@ import structlog
 from services.sender.journal_file import JournalFile, Noted, Record, new_file, written
 from services.sender.session_mails import MailResult, Sent
 from services.sender.work import ClaimedWork
+from shared import metrics
 from shared.contracts import RecipientOutcome
 from shared.outcomes import Parked
 
@@ -45,6 +46,8 @@ class Journal:
         self._where: dict[tuple[int, int], _Part] = {}  # by recipient and attempt: what is not confirmed
         self._failing = False
         self._part = self._first_part()
+        metrics.JOURNAL_OFF.set(self._part is None)
+        metrics.JOURNAL_UNCONFIRMED.set_function(lambda: len(self._where))
 
     def _first_part(self) -> _Part | None:
         if self._folder is None:
@@ -70,11 +73,11 @@ class Journal:
         try:
             if part.file.size >= _ENOUGH and self._folder is not None:
                 part = self._part = self._new_part(self._folder)
-            part.file.append(written(Record(self._worker, self._revision(), mails)))
+            part.file.append(record := written(Record(self._worker, self._revision(), mails)))
         except OSError as error:
             self._complain(error)
             return
-        self._failing = False
+        self._recovered(len(record))
         for mail in mails:
             part.unconfirmed += len(mail.outcomes)
             for outcome in mail.outcomes:
@@ -117,8 +120,15 @@ class Journal:
 
     def _complain(self, error: OSError) -> None:
         if not self._failing:
+            metrics.JOURNAL_OFF.set(1)
             log.error("journal_failed", folder=str(self._folder), reason=str(error), next="go_on_without")
         self._failing = True
+
+    def _recovered(self, octets: int) -> None:
+        metrics.JOURNAL_BYTES.inc(octets)
+        if self._failing:
+            metrics.JOURNAL_OFF.set(0)
+        self._failing = False
 
 
 def _noted(sent: Sent) -> Noted:

@@ -200,11 +200,14 @@ class SiteQueue:
             return _wait_for(route.site)
         if entry.down:
             self._probe_with_one(route.site)
+        begun = time.perf_counter()
         try:
             found = await self._connect(route)
         except BaseException:
             await self._gate.left(entry)
             raise
+        result = "connected" if isinstance(found, Connection) else "failed"
+        metrics.CONNECT.labels(result).observe(time.perf_counter() - begun)
         match found:
             case Connection() as connection:
                 if not entry.down:
@@ -407,6 +410,8 @@ class SiteQueue:
             self._unsent -= len(result.mail.content)
             match result:
                 case Sent(mail, outcomes):
+                    if any(isinstance(outcome, Delivered) for outcome in outcomes):
+                        metrics.DELIVERED_BYTES.inc(len(mail.content))
                     self.stalled_s, self._parking = 0.0, None
                     self._learn_from(outcomes)
                     self._report_mail(mail.key, outcomes)

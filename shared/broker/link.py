@@ -10,6 +10,7 @@ import structlog
 import tenacity
 from pika.adapters.asyncio_connection import AsyncioConnection
 
+from shared import metrics
 from shared.broker import tls
 from shared.broker.errors import BrokerRefused, BrokerUnreachable, in_words, may_pass
 from shared.broker.mended_pika import MendedConnection, MendedServices
@@ -36,6 +37,7 @@ class Link:
     def __init__(self, url: str, name: str, patience_s: float | None) -> None:
         self._parameters = deque(_parameters(part.strip(), name) for part in url.split(","))
         self._name = name
+        self._purpose = name.rpartition(": ")[2]
         self._patience_s = patience_s
         self._opened = asyncio.Event()
         self._lost = asyncio.Event()
@@ -77,6 +79,7 @@ class Link:
             ):
                 with attempt:
                     self._adopt(await self._open())
+            metrics.BROKER_RECONNECTS.labels(self._purpose).inc()
             log.info("broker_reconnected", connection=self._name)
 
     async def _open_with_patience(self) -> AsyncioConnection:
@@ -131,11 +134,11 @@ class Link:
     def _adopt(self, connection: AsyncioConnection) -> None:
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        self.blocked_by = ""
-        self.unblocked.set()
+        self._not_blocked()
         self._lost.clear()
         self._connection = connection
         if connection.is_open:
+            metrics.BROKER_CONNECTED.labels(self._purpose).set(1)
             self._opened.set()
         else:  # lost again between its opening and here: nobody else will say so
             self._lost.set()
@@ -144,15 +147,21 @@ class Link:
         if connection is self._connection:
             if not isinstance(reason, pika.exceptions.ConnectionClosedByClient):
                 log.warning("broker_connection_lost", connection=self._name, reason=in_words(reason), next="reconnect")
+            metrics.BROKER_CONNECTED.labels(self._purpose).set(0)
             self._lost.set()
 
     def _on_blocked(self, _connection: AsyncioConnection, frame: Any) -> None:
         self.blocked_by = str(frame.method.reason)
         log.error("broker_blocked", reason=self.blocked_by, next="wait_for_the_alarm_to_clear")
+        metrics.BROKER_BLOCKED.labels(self._purpose).set(1)
         self.unblocked.clear()
 
     def _on_unblocked(self, _connection: AsyncioConnection, _frame: Any) -> None:
         log.info("broker_unblocked")
+        self._not_blocked()
+
+    def _not_blocked(self) -> None:
+        metrics.BROKER_BLOCKED.labels(self._purpose).set(0)
         self.blocked_by = ""
         self.unblocked.set()
 

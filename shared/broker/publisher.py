@@ -15,6 +15,7 @@ import pika.spec
 import structlog
 from pika.channel import Channel
 
+from shared import metrics
 from shared.broker.channel import ChannelKeeper, call
 from shared.broker.errors import in_words
 from shared.broker.link import Link
@@ -98,7 +99,7 @@ class Publisher(ChannelKeeper):
         """
         if not messages:
             return []
-        batch = _Batch(len(messages))
+        batch, begun = _Batch(len(messages)), time.perf_counter()
         try:
             for message in messages:
                 while len(self._pending) >= CONFIRM_WINDOW or self._worn or not self._ready.is_set() or self._blocked:
@@ -108,6 +109,9 @@ class Publisher(ChannelKeeper):
         except asyncio.CancelledError:
             self._withdraw(batch)
             raise
+        metrics.BROKER_CONFIRM.observe(time.perf_counter() - begun)
+        for refusal in batch.refused:
+            metrics.BROKER_REFUSED.labels(refusal.message.exchange).inc()
         return batch.refused
 
     def _withdraw(self, batch: _Batch) -> None:

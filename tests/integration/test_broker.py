@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cli.node import PrivateNode
+from shared import metrics
 from shared.broker import (
     CONFIRM_WINDOW,
     Message,
@@ -201,6 +202,7 @@ def test_an_alarm_holds_publishers_but_neither_deliveries_nor_acks(rabbitmq, amq
             with alarm(rabbitmq):
                 while not await asyncio.to_thread(is_blocked, rabbitmq):
                     assert not publishing.done()
+                await until(lambda: metrics.BROKER_BLOCKED.labels("publish")._value.get() == 1)
                 held_at = confirmed
                 consumer = broker.consume("q", 10)
                 consumer.ack(await consumer.batch(10))
@@ -210,6 +212,7 @@ def test_an_alarm_holds_publishers_but_neither_deliveries_nor_acks(rabbitmq, amq
                 await peek.close()
                 assert confirmed == held_at
             await until(lambda: confirmed > held_at + 10)
+            assert metrics.BROKER_BLOCKED.labels("publish")._value.get() == 0
             publishing.cancel()
 
     run(scene())
@@ -258,6 +261,8 @@ def test_what_nobody_waits_for_any_more_is_not_published_after_a_reconnect(rabbi
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
             taken: list[bytes] = []
+            reconnects = metrics.BROKER_RECONNECTS.labels("publish")
+            before = reconnects._value.get()
             with alarm(rabbitmq):
                 for body in numbered(1000):
                     try:
@@ -269,6 +274,8 @@ def test_what_nobody_waits_for_any_more_is_not_published_after_a_reconnect(rabbi
                 assert broker.publisher.blocked_by
                 await asyncio.to_thread(drop_connections, rabbitmq)
             assert await broker.publisher.publish(to_queue("q", b"later")) == []
+            assert reconnects._value.get() > before
+            assert metrics.BROKER_CONNECTED.labels("publish")._value.get() == 1
             assert await drained(broker, "q", len(taken) + 1) == [*taken, b"later"]
 
     run(scene())

@@ -1,10 +1,11 @@
-"""docs/asyncapi.yaml and docs/settings.md say what the code says."""
+"""docs/asyncapi.yaml, docs/settings.md and docs/metrics.md say what the code says."""
 
 from pathlib import Path
 
 import yaml
 
 from shared.asyncapi import document, rendered
+from shared.metrics_table import with_tables
 from shared.settings_table import table, with_table
 from shared.topology import EXCHANGES
 
@@ -18,6 +19,11 @@ def test_the_file_is_up_to_date():
 def test_the_table_of_settings_is_up_to_date():
     page = FILE.with_name("settings.md").read_text(encoding="utf-8")
     assert with_table(page) == page, "docs/settings.md is stale: run `make docs`"
+
+
+def test_the_tables_of_metrics_are_up_to_date():
+    page = FILE.with_name("metrics.md").read_text(encoding="utf-8")
+    assert with_tables(page) == page, "docs/metrics.md is stale: run `make docs`"
 
 
 def test_every_setting_is_explained():

@@ -1,0 +1,65 @@
+"""How much waits where, counted now and then for the metrics; off the hot path, and only where somebody reads them."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+
+from services.scheduler.inquiry import count_states
+from shared import metrics
+from shared.broker import Broker, BrokerRefused
+from shared.mail_store import State, StoreThread, recipients
+from shared.topology import CONTROL, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
+
+log = structlog.get_logger()
+
+COUNTED = (SUBMIT, CONTROL, RESOLVE, *map(lane_queue, range(LANES)), OUTCOME)
+_EVERY_S = 15.0
+# A million held mails take a tenth of a second to count, in which the store does nothing else.
+_TIMES_THE_COUNT = 200
+
+
+class Census(msgspec.Struct, frozen=True):
+    """What the store holds that is not final."""
+
+    states: dict[str, int]  # recipients
+    overdue: int  # recipients whose hold or wait is over, and who are not released
+    lag: timedelta  # since the first of those should have been
+
+
+def take_census(connection: sa.Connection, now: datetime) -> Census:
+    """Count."""
+    waits = recipients.c.state.in_([int(State.HELD), int(State.DEFERRED)])
+    query = sa.select(sa.func.count(), sa.func.min(recipients.c.wake)).where(recipients.c.wake <= now, waits)
+    overdue, first = connection.execute(query).one()
+    return Census(count_states(connection), overdue, timedelta(0) if first is None else now - first)
+
+
+async def count_what_waits(thread: StoreThread, broker: Broker, metrics_port: int | None) -> None:
+    """Keep the metrics up to date, for ever; not at all where they are not served."""
+    while metrics_port is not None:
+        begun = time.perf_counter()
+        _show(await thread.run(take_census, datetime.now(UTC)))
+        took = time.perf_counter() - begun
+        for queue in COUNTED:
+            await _count(broker, queue)
+        await asyncio.sleep(max(_EVERY_S, took * _TIMES_THE_COUNT))
+
+
+def _show(census: Census) -> None:
+    for state, count in census.states.items():
+        metrics.WAITING.labels(state).set(count)
+    metrics.OVERDUE.set(census.overdue)
+    metrics.RELEASE_LAG.set(census.lag.total_seconds())
+
+
+async def _count(broker: Broker, queue: str) -> None:
+    try:
+        metrics.QUEUE_MESSAGES.labels(queue).set(await broker.count(queue))
+    except BrokerRefused as refused:
+        # Whoever needs the queue complains; a figure from before would only look like one.
+        metrics.QUEUE_MESSAGES.labels(queue).set(float("nan"))
+        log.debug("queue_not_counted", queue=queue, reason=str(refused), next="try_again")
