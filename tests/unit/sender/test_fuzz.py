@@ -176,7 +176,7 @@ _LOGIN = st.none() | st.builds(
 )
 
 
-@pytest.mark.checklist(44, 46, 47, 50, 53, 54, 66, 100, 104, 120, 121, 124, 125, 126, 133)
+@pytest.mark.checklist(44, 46, 47, 50, 53, 54, 66, 100, 104, 120, 121, 124, 125, 126, 127, 133, 143)
 @settings(max_examples=300 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     _NATURE,
@@ -233,6 +233,7 @@ def check_what_was_said(session: Session) -> None:
         assert behind == []
         assert isinstance(session.opening.result, NotOpened)
         assert session.opening.result.stage is Stage.TLS
+    assert not any(b"STARTTLS" in data for who, data in behind if who == "C")
     for part in (before, behind):
         offered = b"".join(data for who, data in part if who == "S").upper()
         for data in (data for who, data in part if who == "C"):
@@ -240,7 +241,9 @@ def check_what_was_said(session: Session) -> None:
                 assert keyword in offered or not use.search(data)
             for mechanism in re.findall(rb"^AUTH (\S+)", data, re.MULTILINE):
                 assert mechanism in offered
-    said_first, mail, _ = session.all_of("C").partition(b"MAIL FROM")
+    said_first, mail, said_then = session.all_of("C").partition(b"MAIL FROM")
+    assert len(re.findall(rb"^AUTH ", said_first, re.MULTILINE)) <= 1
+    assert b"AUTH " not in said_then
     if mail:  # what was said before it, the last line of a sign-in for one, was answered by yes
         assert replies(session.tape)[said_first.count(b"\r\n")][0] // 100 == 2
 
