@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar, get_args
 import typer
 
 from cli.client import ANSWER_TIME, Client, with_client
+from cli.completion import states
 from cli.failures import CommandFailed, usage
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
@@ -35,7 +36,8 @@ RecipientSelector = Annotated[
     str | None, typer.Option("--recipient", metavar="ADDRESS", help="What goes to this address.")
 ]
 StateOption = Annotated[
-    str | None, typer.Option("--state", metavar="STATE", help=f"One of {', '.join(get_args(StateName))}.")
+    str | None,
+    typer.Option("--state", metavar="STATE", help=f"One of {', '.join(get_args(StateName))}.", autocompletion=states),
 ]
 SubmitterOption = Annotated[
     str | None, typer.Option("--submitted-by", metavar="USER", help="What this user of the broker has submitted.")

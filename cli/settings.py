@@ -7,6 +7,7 @@ import tomli_w
 import typer
 
 from cli.client import ANSWER_TIME, Client, with_client
+from cli.completion import assignments, setting_keys
 from cli.editing import edited_document
 from cli.failures import CommandFailed
 from cli.home import Home
@@ -18,7 +19,13 @@ from shared.contracts import SettingsAnswer, SettingsVersion, ShowSettings
 
 CommentOption = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; stands in the history.")]
 KeyArgument = Annotated[
-    str | None, typer.Argument(metavar="[KEY]", help="A field or group, such as sending.hold.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[KEY]",
+        help="A field or group, such as sending.hold.",
+        show_default=False,
+        autocompletion=setting_keys,
+    ),
 ]
 RevisionOption = Annotated[int | None, typer.Option("--revision", metavar="N", help="Those of an earlier revision.")]
 
@@ -43,7 +50,10 @@ def get(
 
 
 def set_fields(
-    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Fields; an empty value unsets.")],
+    fields: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY=VALUE...", help="Fields; an empty value unsets.", autocompletion=assignments),
+    ],
     comment: CommentOption = "",
     home: HomeOption = DEFAULT_HOME,
     timeout: TimeoutOption = ANSWER_TIME,
@@ -55,7 +65,7 @@ def set_fields(
     """
 
     def change(answer: SettingsAnswer) -> dict[str, Any]:
-        return with_assignments(in_force(answer).settings, assignments)
+        return with_assignments(in_force(answer).settings, fields)
 
     _report(with_client(Home(home), lambda client: _changed(client, change, comment), timeout), as_json)
 

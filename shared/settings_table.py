@@ -36,6 +36,11 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def setting_names() -> list[str]:
+    """Every setting, but for those of groups that have a name of their own."""
+    return [name for name, *_ in _rows(Settings, "") if '"NAME"' not in name]
+
+
 def _rows(group: type, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for field in inspect.type_info(group).fields:  # type: ignore[attr-defined]  # a struct's info has fields
         kind, meaning = _unwrapped(field.type)

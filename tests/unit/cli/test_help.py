@@ -39,6 +39,18 @@ def test_a_command_has_an_example_and_its_exit_codes(command, capsys):
     assert told == ({0, 1, 2} if command in OWN_CODES else {int(code) for code in ExitCode})
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_use_options_that_the_command_has(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(build(), [*command.split(), "--help"]) == 0
+    before, _, examples = capsys.readouterr().out.partition("Example")
+    of_this = [line for line in examples.splitlines() if f"pillarbox {command} " in f"{line} "]
+    assert of_this
+    for line in of_this:
+        used = re.findall(r"(?<= )--[a-z-]+", line.partition(f"pillarbox {command}")[2])
+        assert [option for option in used if not re.search(rf"{option}\b", before)] == []
+
+
 def test_the_first_page_names_every_command_and_exit_code(capsys):
     assert run(build(), []) == 0
     page = capsys.readouterr().out
