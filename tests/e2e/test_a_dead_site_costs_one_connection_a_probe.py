@@ -1,7 +1,7 @@
 """A thousand mails for a site that does not answer, two hundred for one that wants none now, a thousand for a live one.
 
-They are submitted together, to two senders. The live site's mail does not wait for the others; each of these sees one
-connection a probe, and gets all of its mail, once, when it is up.
+They are released together, to two senders, with the time-outs that are usual. The live site's mail does not wait for the
+others; each of these sees one connection a probe, and gets all of its mail, once, when it is up.
 """
 
 from contextlib import ExitStack
@@ -30,15 +30,17 @@ def test_the_live_thousand_is_through_before_the_first_time_out(start_pipeline: 
     busy, live = (start_sink(address=address, port=port) for address in ("127.0.0.32", "127.0.0.33"))
     busy.answer("CONNECT", "*", "421 4.3.2 closed for now")
     with nsd(_ZONES) as dns, ExitStack() as silence:
-        settings = direct_by(dns.server, port, retry={"probe_schedule": ["3s"]}, timeouts={"connect": "5m"})
+        settings = direct_by(dns.server, port, sending={"hold": "1h"}, retry={"probe_schedule": ["3s"]})
         with silent("127.0.0.31", port) as dead:
             pipeline = start_pipeline(settings, senders=2)
             ids = _submit(pipeline, dead=1000, live=1000, busy=200)
+            pipeline.wait_for_events(len(ids), "held", timeout=100)
+            pipeline.control("release", batch="all")
 
             live.wait_for(1000, timeout=100)
-            assert not _down(pipeline, "dead"), "the first connection time-out came before"
+            pipeline.client.wait_until(lambda: dead.tries > 0, "the dead site is tried", 30)
+            assert (dead.tries, _down(pipeline, "dead")) == (1, {}), "the first connection time-out came before"
             _wait_until_waiting(pipeline, "busy", 200)
-            assert dead.tries == 1
         # The next packet of that one is refused; then it is silent again, and waited for no more than a second.
         pipeline.change(timeouts={"connect": "1s"})
         _wait_until_waiting(pipeline, "dead", 1000)
@@ -70,7 +72,7 @@ def _submit(pipeline: Pipeline, **counts: int) -> list[str]:
         if number < count
     ]
     for id in ids:
-        pipeline.submit(a_mail(id, to=[f"b@{id.partition('-')[0]}.example"]), id)
+        pipeline.submit(a_mail(id, to=[f"b@{id.partition('-')[0]}.example"], batch="all"), id)
     return ids
 
 
