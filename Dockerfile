@@ -6,7 +6,8 @@ WORKDIR /app
 
 # The dependencies first: they change seldom, and this layer is kept as long as they do not.
 COPY pyproject.toml ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], *project['optional-dependencies']['otel'], sep='\n')" \
         > /tmp/dependencies \
     && pip install --requirement /tmp/dependencies \
     && rm /tmp/dependencies

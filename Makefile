@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
-    swaks libnet-ssleay-perl msmtp
+    swaks libnet-ssleay-perl msmtp curl
 # Exim excludes Postfix; of Prometheus only its promtool is run. They are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light prometheus
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed, and OpenSMTPD 7:
@@ -24,14 +24,17 @@ SERVERS_FOR_BENCHES := rabbitmq-server postfix opendkim nsd
 # From npm, where there is one; the benchmarks go on without it.
 HARAKA := .cache/haraka
 HARAKA_VERSION := ^3.1
+# Of the recipes in docs/recipes, for what `make test` does not run; npm is Debian's unless there is one.
+LANGUAGES_FOR_RECIPES := php-cli php-amqp golang-go golang-github-rabbitmq-amqp091-go-dev
+NODE_FOR_RECIPES := .cache/recipes/node
 SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 
 # Tests start the workers some hundred times: without compiled files each start takes a fifth longer.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp repeat docs clean rabbitmq \
-    rabbitmq-4 opensmtpd-7
+.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp recipes repeat docs clean \
+    rabbitmq rabbitmq-4 opensmtpd-7
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -75,6 +78,13 @@ soak: $(READY) ## do harm for half an hour and account for every mail (ARGS='--m
 
 soak-smtp: $(READY) servers ## send ten thousand mails over SMTP while the gateway is killed, and account for each
 	@SMTP_MAILS=10000 $(BIN)/python -m pytest tests/e2e/test_the_gateway_is_killed_under_load.py $(ARGS)
+
+recipes: $(READY) servers ## run every recipe of docs/recipes, also those of Node, PHP and Go
+	@$(PACKAGES) $(LANGUAGES_FOR_RECIPES)
+	@command -v npm >/dev/null || $(PACKAGES) nodejs npm
+	@[ -d $(NODE_FOR_RECIPES)/node_modules ] || { mkdir -p $(NODE_FOR_RECIPES) && npm install --prefix $(NODE_FOR_RECIPES) \
+	    --silent --no-audit --no-fund 'amqplib@^0.10' 'nodemailer@^7'; }
+	@RECIPES=1 $(BIN)/python -m pytest tests/e2e/test_recipes.py $(ARGS)
 
 repeat: $(READY) servers ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py tests/fuzz --timeout 0

@@ -86,6 +86,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     notify: str = ""  # "never", or of "failure,delay,success" what is asked for; "" leaves it to the receiver
     ret: str = ""  # "hdrs", "full", or "" as well
     alone: bool = False  # senders have died with it: whoever sends it has nothing else in hand
+    trace: str = ""  # its trace context, as `shared.tracing` has it; "" where nobody wants traces
 
 
 class RouteRequest(Struct, frozen=True, array_like=True):

@@ -12,6 +12,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import msgspec
 
+from shared import tracing
+
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 _STORELESS = ("resolver", "gateway")
@@ -30,6 +32,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int | None  # None: no metrics; 0: a free port, which the log names
     log_level: str
     journal: Path | None  # folder of the senders' journals; None: they keep none
+    traces: bool = False  # whether spans are sent to a collector
 
 
 def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> Environment:
@@ -46,6 +49,7 @@ def read_environment(role: str, variables: Mapping[str, str] = os.environ) -> En
         metrics_port=_port(variables, "PILLARBOX_METRICS_PORT"),
         log_level=_log_level(variables),
         journal=_journal(variables),
+        traces=_traces(variables),
     )
 
 
@@ -59,6 +63,18 @@ def amqp_url(variables: Mapping[str, str] = os.environ) -> str:
 def _store_url(variables: Mapping[str, str]) -> str:
     url = _named(variables, "PILLARBOX_STORE_URL")
     return _with_password(url, _password(variables, "PILLARBOX_STORE_PASSWORD_FILE"))
+
+
+def _traces(variables: Mapping[str, str]) -> bool:
+    if not tracing.wanted(variables):
+        return False
+    if tracing.missing():
+        [name] = [name for name in tracing.ENDPOINTS if variables.get(name)][:1]
+        raise InvalidEnvironment(
+            f"{name} is set, and OpenTelemetry is not installed: pip install 'pillarbox[otel]', or set "
+            "OTEL_SDK_DISABLED=true"
+        )
+    return True
 
 
 def user_of(urls: str) -> str | None:

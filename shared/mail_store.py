@@ -175,6 +175,14 @@ contents = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
+# The trace contexts of mails (`shared.tracing`), where traces are wanted.
+traces = sa.Table(
+    "traces",
+    metadata,
+    sa.Column("mail", _Number, primary_key=True, autoincrement=False),
+    sa.Column("context", sa.Text, nullable=False),
+)
+
 # What is known of a site as a whole (`shared.sites`).
 sites = sa.Table(
     "sites",

@@ -7,6 +7,7 @@ from shared.broker import Broker
 from shared.environment import Environment
 from shared.settings_feed import SettingsFeed
 from shared.topology import RESOLVE
+from shared.tracing import tracer_of
 from shared.worker import run, run_until
 
 # Messages under way at once; each carries up to fifty requests, and some wait for slow name servers.
@@ -20,9 +21,9 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
 
     async def after_settings() -> None:
         await feed.first()
-        worker = ResolverWorker(
-            environment.worker, broker.publisher, broker.consume_warily(RESOLVE, _PREFETCH), lambda: feed.now
-        )
+        consumer = broker.consume_warily(RESOLVE, _PREFETCH)
+        tracer = tracer_of("resolver", environment.worker, environment.traces)
+        worker = ResolverWorker(environment.worker, broker.publisher, consumer, lambda: feed.now, tracer)
         feed.watch(worker.on_change)
         await worker.loop()
 

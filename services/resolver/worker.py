@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -20,6 +21,9 @@ from shared.smtp_reply import own_verdict
 from shared.topology import LANES, OUTCOME, RESOLVE, SEND
 from shared.trouble import Trouble, what_failed
 
+if TYPE_CHECKING:
+    from shared.otel import Tracer
+
 log = structlog.get_logger()
 
 # A lane that is full empties at the speed of its receivers; meanwhile the mail waits where it can be retracted.
@@ -32,12 +36,20 @@ _encoder = msgspec.msgpack.Encoder()
 class ResolverWorker:
     """Routes what comes, many messages at a time: a slow name server holds up only its own."""
 
-    def __init__(self, name: str, publisher: Publisher, consumer: Consumer, now: Callable[[], InForce]) -> None:
+    def __init__(
+        self,
+        name: str,
+        publisher: Publisher,
+        consumer: Consumer,
+        now: Callable[[], InForce],
+        tracer: "Tracer | None" = None,
+    ) -> None:
         """`now` gives the settings in force."""
         self._name = name
         self._publisher = publisher
         self._consumer = consumer
         self._now = now
+        self._tracer = tracer
         self._mx_settings: object = None
         self._full = {lane: Trouble("lane_full", lane=lane) for lane in range(LANES)}
         self._unreported = Trouble("outcomes_refused")
@@ -69,7 +81,10 @@ class ResolverWorker:
             in_force, begun = self._now(), time.perf_counter()
             routed = await asyncio.gather(*(self._route(request, in_force) for request in requests))
             await self._publish(routed, in_force.revision)
-            metrics.ROUTE.observe(time.perf_counter() - begun)
+            took = time.perf_counter() - begun
+            metrics.ROUTE.observe(took)
+            if self._tracer is not None:
+                _trace(self._tracer, requests, routed, took)
         # Confirm before ack: a crash between the two repeats the work messages, and the claim bears it.
         self._consumer.ack([delivery])
 
@@ -105,6 +120,20 @@ class ResolverWorker:
             self._unreported.seen(refused[0].reason, next="try_again_each_second")
             await asyncio.sleep(1)
         self._unreported.over()
+
+
+def _trace(tracer: "Tracer", requests: Sequence[RouteRequest], routed: Sequence[Routed], seconds: float) -> None:
+    begun_ns = time.time_ns() - int(seconds * 1e9)
+    for request, found in zip(requests, routed, strict=True):
+        envelope = request.envelope
+        if envelope.trace:
+            said: dict[str, str | int] = {
+                "pillarbox.mail": envelope.mail,
+                "pillarbox.attempt": request.attempt,
+                "pillarbox.sites": ",".join(assigned.route.site for assigned in found.sends),
+            }
+            failure = f"{len(found.failures)} recipients without a route" if found.failures else ""
+            tracer.record("pillarbox.resolve", envelope.trace, begun_ns, said, failure)
 
 
 def together(sends: Iterable[Assigned]) -> list[list[Assigned]]:

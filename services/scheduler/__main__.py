@@ -20,6 +20,7 @@ from shared.environment import Environment
 from shared.mail_store import StoreThread, make_ready
 from shared.settings_feed import SettingsFeed
 from shared.topology import CONTROL, OUTCOME, SUBMIT
+from shared.tracing import tracer_of
 from shared.worker import run, run_until, unless_stopped
 
 # Twice what one transaction takes, so that the next batch arrives while this one is written.
@@ -42,8 +43,9 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     outcomes = OutcomeDesk(
         thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME)
     )
-    releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm)
-    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final)
+    tracer = tracer_of("scheduler", environment.worker, environment.traces)
+    releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm, tracer)
+    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final, tracer)
     control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper)
 
     async def after_settings() -> None:

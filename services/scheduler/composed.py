@@ -44,3 +44,4 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     notify: str = ""  # as the envelope has it
     ret: str = ""
     ignore_suppression: bool = False
+    trace: str = ""  # as the envelope has it

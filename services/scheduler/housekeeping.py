@@ -9,7 +9,7 @@ import structlog
 
 from services.scheduler.sites import forget_sites
 from services.scheduler.suppression import forget_suppressions
-from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients
+from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients, traces
 from shared.settings_feed import SettingsFeed
 
 log = structlog.get_logger()
@@ -93,7 +93,7 @@ def purge(connection: sa.Connection, cutoff: datetime, last: int) -> int | None:
     )
     forgotten = [number for number in old if number not in still_shown]
     if forgotten:
-        for column in (contents.c.mail, recipients.c.mail, history.c.mail, mails.c.no):
+        for column in (contents.c.mail, recipients.c.mail, history.c.mail, traces.c.mail, mails.c.no):
             connection.execute(sa.delete(column.table).where(column.in_(forgotten)))
         log.info("history_purged", mails=len(forgotten))
     return int(old[-1])

@@ -5,10 +5,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
-from services.scheduler import store, suppression
+from services.scheduler import spans, store, suppression, traces
 from services.scheduler.admission import admit
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed, rejected
@@ -27,6 +28,9 @@ from shared.settings_feed import SettingsFeed
 from shared.topology import SUBMIT
 from shared.trouble import what_failed
 from shared.worker import finish
+
+if TYPE_CHECKING:
+    from shared.otel import Tracer
 
 log = structlog.get_logger()
 
@@ -49,6 +53,7 @@ class Intake:
         releaser: Releaser,
         alarm: Alarm,
         on_final: Callable[[Sequence[int]], None],
+        tracer: "Tracer | None" = None,
     ) -> None:
         """`on_final` is told the numbers of mails of which a recipient is final from the start."""
         self._thread = thread
@@ -58,6 +63,8 @@ class Intake:
         self._releaser = releaser
         self._alarm = alarm
         self._on_final = on_final
+        self._tracer = tracer
+        self._write = store.admit if tracer is None else traces.admit
         self._heavy: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def loop(self, consumer: Consumer) -> None:
@@ -86,11 +93,13 @@ class Intake:
     async def _take_some(self, waiting: deque[Delivery]) -> list[Delivery]:
         """Admit what can be judged in a moment, the first at least: a bad one holds up none before it for long."""
         now, taken, good = datetime.now(UTC), [], []
-        begun = time.perf_counter()
+        begun, open_spans = time.perf_counter(), spans.Spans()
         while waiting:
             delivery = waiting.popleft()
             taken.append(delivery)
             judged = await self._judge(delivery, now)
+            if self._tracer is not None:
+                judged = spans.admission(self._tracer, delivery, judged, now, open_spans)
             if isinstance(judged, Draft):
                 good.append((delivery, judged))
             else:
@@ -98,6 +107,7 @@ class Intake:
             if time.perf_counter() - begun > _A_MOMENT_S:
                 break
         await each_or_alone(good, self._admit, self._give_up)
+        open_spans.end()
         metrics.ADMISSION.observe(time.perf_counter() - begun)
         return taken
 
@@ -110,7 +120,7 @@ class Intake:
     async def _admit(self, good: Sequence[tuple[Delivery, Draft]]) -> None:
         if not good:
             return
-        admission = await self._thread.run(store.admit, [draft for _, draft in good])
+        admission = await self._thread.run(self._write, [draft for _, draft in good])
         _log(admission)
         self._on_final([one.mail_no for one in admission.suppressed])
         going = [mail for mail in admission.admitted if mail.recipients]

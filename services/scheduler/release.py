@@ -4,14 +4,15 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.scheduler import store
+from services.scheduler import spans, store, traces
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
 from services.scheduler.outcome_desk import OutcomeDesk
-from services.scheduler.store import Leaving
+from services.scheduler.store import Due, Leaving
 from shared import metrics
 from shared.broker import Message, Publisher
 from shared.contracts import Released, RouteRequests
@@ -19,6 +20,9 @@ from shared.mail_store import StoreThread
 from shared.topology import RESOLVE
 from shared.trouble import Trouble
 from shared.worker import finish
+
+if TYPE_CHECKING:
+    from shared.otel import Tracer
 
 _MOST = 1000  # recipients taken in one transaction
 _PER_MESSAGE = 50  # requests in one message: the broker's cost is per message, and resolvers share the work
@@ -47,7 +51,13 @@ class Releaser:
     """Moves due recipients from the store to the resolvers."""
 
     def __init__(
-        self, thread: StoreThread, publisher: Publisher, announcer: Announcer, desk: OutcomeDesk, alarm: Alarm
+        self,
+        thread: StoreThread,
+        publisher: Publisher,
+        announcer: Announcer,
+        desk: OutcomeDesk,
+        alarm: Alarm,
+        tracer: "Tracer | None" = None,
     ) -> None:
         self._thread = thread
         self._publisher = publisher
@@ -56,6 +66,7 @@ class Releaser:
         self._confirmed: list[Confirmed] = []
         self._refused = Trouble("release_refused")
         self._alarm = alarm
+        self._tracer = tracer
         self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     async def send(self, leaving: Sequence[Leaving]) -> None:
@@ -86,10 +97,17 @@ class Releaser:
                 await self._sleep()
 
     async def _release_some(self) -> int:
-        due = await self._thread.run(store.take_due, datetime.now(UTC), _MOST)
+        due = await self._take_due(datetime.now(UTC))
         await self.send(due.leaving)
         await self._desk.take_lapsed(due.lapsed)
         return due.count
+
+    async def _take_due(self, now: datetime) -> Due:
+        if self._tracer is None:
+            return await self._thread.run(store.take_due, now, _MOST)
+        traced = await self._thread.run(traces.take_due, now, _MOST)
+        spans.holds(self._tracer, traced.holds)
+        return traced.due
 
     async def mark_loop(self) -> None:
         """Mark what the broker has confirmed and no sender has claimed in time, for ever."""

@@ -210,6 +210,7 @@ def _envelope_of(draft: Draft, rows: tuple[Recipient, ...]) -> Envelope:
         smtputf8=composed.smtputf8,
         notify=draft.notify,
         ret=draft.ret,
+        trace=draft.trace,
     )
 
 

@@ -12,12 +12,14 @@ from services.sender.journal import Journal
 from services.sender.lane import Lane
 from services.sender.reporter import Reporter
 from services.sender.site import SiteQueue
+from services.sender.spans import attempt_spans
 from services.sender.takeover import Takeover
 from shared.broker import Broker
 from shared.environment import Environment
 from shared.mail_store import StoreThread, check_version
 from shared.settings_feed import SettingsFeed
 from shared.topology import LANES
+from shared.tracing import tracer_of
 from shared.worker import run, run_until, unless_stopped
 
 log = structlog.get_logger()
@@ -47,7 +49,8 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
         if not stop.is_set():
             dialler = Dialler(feed.settings, journal.note)
             feed.watch(dialler.on_change)
-            new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing)
+            spans = attempt_spans(tracer_of("sender", environment.worker, environment.traces))
+            new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing, spans)
             every = [Lane(number, broker, reporter, most, new_site) for number in range(LANES)]
             await asyncio.gather(*(lane.run(stop) for lane in every))
         finished.set()

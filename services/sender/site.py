@@ -22,6 +22,7 @@ from services.sender.gate import Entry, SiteGate
 from services.sender.reporter import Reporter
 from services.sender.session_mails import NOT_OURS, OUR_FAULT, MailResult, Sent, Untouched
 from services.sender.signing import Signing, Unsigned
+from services.sender.spans import AttemptSpans
 from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
 from shared.classify import turns_us_away
@@ -75,9 +76,11 @@ class SiteQueue:
         reporter: Reporter,
         max_per_connection: Callable[[], int],
         signing: Signing,
+        spans: AttemptSpans | None = None,
     ) -> None:
         self._connect = connect
         self._signing = signing
+        self._spans = spans
         self._gate = gate
         self._desk = desk
         self._reporter = reporter
@@ -321,6 +324,8 @@ class SiteQueue:
             else:
                 self._desk.rooms.give(work.size)
         self._claimed.update(mail.key for mail in fresh)
+        if self._spans is not None:
+            self._spans.begin(mail.key for mail in fresh)
         return await self._signed(fresh)
 
     async def _claims_of(self, batch: Sequence[Work]) -> dict[int, Claim]:
@@ -480,6 +485,8 @@ class SiteQueue:
 
     def _report_mail(self, claimed: ClaimedWork, outcomes: Sequence[Outcome]) -> None:
         self._claimed.discard(claimed)
+        if self._spans is not None:
+            self._spans.end(claimed, outcomes)
         self._desk.rooms.give(claimed.work.size)
         triples = zip(claimed.numbers, claimed.attempts, outcomes, strict=True)
         self._reporter.report(claimed.work, [RecipientOutcome(*triple) for triple in triples])

@@ -83,6 +83,17 @@ def test_only_the_broker_imports_pika():
     assert strangers == set()
 
 
+def test_only_one_file_imports_opentelemetry_and_it_is_imported_where_traces_are_wanted():
+    assert files_that_import("opentelemetry") == {"shared/otel.py"}
+    at_once = {
+        path.as_posix()
+        for path in SOURCES
+        for statement in _parse(path).body
+        if isinstance(statement, ast.Import | ast.ImportFrom) and "shared.otel" in set(imports_of(statement))
+    }
+    assert at_once == set()
+
+
 def test_only_the_resolver_and_the_questions_that_are_shared_ask_the_dns():
     strangers = {path for path in files_that_import("dns") if not path.startswith("services/resolver/")}
     assert strangers <= {"shared/dns_questions.py", "shared/reverse_dns.py"}
