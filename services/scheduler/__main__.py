@@ -11,6 +11,7 @@ from services.scheduler.dead_letters import count_dead_letters
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.intake import Intake
 from services.scheduler.outcome_desk import OutcomeDesk
+from services.scheduler.recent import Recent
 from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
 from services.scheduler.sites import SiteDesk
@@ -37,13 +38,13 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     feed.watch(keeper.on_change)
     announcer = Announcer(broker.publisher, feed)
     housekeeper = Housekeeper(thread, feed)
-    alarm = Alarm()
+    alarm, recent = Alarm(), Recent()
     outcomes = OutcomeDesk(
-        thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME)
+        thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME), recent
     )
     releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm)
     intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final)
-    control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper)
+    control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper, recent)
 
     async def after_settings() -> None:
         await feed.first()
