@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
-    swaks libnet-ssleay-perl msmtp curl
+    swaks libnet-ssleay-perl msmtp curl chromium
 # Exim excludes Postfix; of Prometheus only its promtool is run. They are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light prometheus
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed, and OpenSMTPD 7:
@@ -33,7 +33,7 @@ SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp recipes repeat docs clean \
+.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp recipes repeat docs screenshots clean \
     rabbitmq rabbitmq-4 opensmtpd-7
 
 help: ## list the targets
@@ -106,11 +106,15 @@ rabbitmq-4: ## unpack RabbitMQ 4 and its Erlang into .cache, for the tests
 opensmtpd-7: ## unpack OpenSMTPD 7 into .cache, for the tests
 	@$(UNPACKED) --release $(NEWER) .cache/$(NEWER) opensmtpd
 
-docs: $(READY) ## write docs/asyncapi.yaml, conformance.md, and the tables of settings.md and metrics.md from code and tests
+docs: $(READY) ## write from code and tests: asyncapi.yaml, openapi.json, conformance.md, the tables of settings.md and metrics.md
 	@$(BIN)/python -m shared.asyncapi
 	@$(BIN)/python -m shared.settings_table
 	@$(BIN)/python -m shared.metrics_table
+	@$(BIN)/python -m services.console.openapi
 	@$(BIN)/python -m tests.support.conformance
+
+screenshots: $(READY) servers ## take pictures of the web page into docs/screenshots
+	@$(BIN)/python -m tools.screenshots docs/screenshots $(ARGS)
 
 clean: ## remove the environment, the private node and its data, and all caches
 	@pid=$$(sed -n 's/.*"pid": *\([0-9][0-9]*\).*/\1/p' $(RUN_FILE) 2>/dev/null | head -n 1); \

@@ -1,7 +1,5 @@
 """`pillarbox accounts`: who may submit over SMTP, in the file that the gateways read."""
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +10,10 @@ import typer
 
 from cli.failures import CommandFailed, usage
 from cli.home import Home
-from cli.node_folder import open_private
+from cli.new_password import hashed_password
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, duration
 from cli.output import plain, print_json, remark, screen, table
+from cli.private_file import rewrite
 from cli.submission import as_duration
 from shared.refusals import Invalid
 
@@ -64,7 +63,7 @@ def add(
         known[name] = _checked(
             name,
             Account(
-                password=_hashed_password(),
+                password=hashed_password(_SHORTEST),
                 hold=as_duration(hold),
                 batch=batch,
                 rate=rate,
@@ -84,7 +83,7 @@ def passwd(name: NameArgument, file: FileOption = None, home: HomeOption = DEFAU
 
     def change(known: "dict[str, Account]") -> None:
         _must_be_there(name, known)
-        known[name] = msgspec.structs.replace(known[name], password=_hashed_password())
+        known[name] = msgspec.structs.replace(known[name], password=hashed_password(_SHORTEST))
 
     _change(_place(file, home), change)
     remark(f"{plain(name)} has another password")
@@ -139,27 +138,11 @@ def _read(file: Path) -> "dict[str, Account]":
 
 
 def _change(file: Path, change: Callable[["dict[str, Account]"], None]) -> None:
-    known = _read(file)
-    change(known)
-    _write(file, known)
-
-
-def _write(file: Path, known: "Mapping[str, Account]") -> None:
-    """In one step, so that no gateway reads half of it; it stays with the user and the mode that it had."""
     from shared.accounts import accounts_toml
 
-    written = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with open_private(written, "x") as out:
-            out.write(accounts_toml(known))
-            if file.exists():
-                former = file.stat()
-                os.fchmod(out.fileno(), former.st_mode & 0o777)
-                if os.geteuid() == 0:
-                    os.fchown(out.fileno(), former.st_uid, former.st_gid)
-        written.replace(file)
-    finally:
-        written.unlink(missing_ok=True)
+    known = _read(file)
+    change(known)
+    rewrite(file, accounts_toml(known))
 
 
 def _checked(name: str, account: "Account") -> "Account":
@@ -175,19 +158,6 @@ def _checked(name: str, account: "Account") -> "Account":
 def _must_be_there(name: str, known: "Mapping[str, Account]") -> None:
     if name not in known:
         raise CommandFailed(f"{name}: there is no such account")
-
-
-def _hashed_password() -> str:
-    """Never from the command line: other people on the machine see that."""
-    from shared.passwords import LONGEST, hash_password
-
-    if sys.stdin.isatty():
-        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if not _SHORTEST <= len(password) <= LONGEST:
-        raise usage(f"password: has {len(password)} characters; takes {_SHORTEST} to {LONGEST}")
-    return hash_password(password)
 
 
 def _shown(name: str, account: "Account") -> dict[str, Any]:

@@ -6,16 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import msgspec
-
 from cli.failures import CommandFailed, ExitCode
 from cli.home import Home, find_broker
-from cli.output import encode_hook
 from shared import topology
-from shared.broker import FULL, Broker, Caller, Message, Refused
-from shared.contracts import Answer, Command, Refusal
+from shared.broker import Broker, Message, Refused
+from shared.commander import Commander, NotAnswered, NotTaken
+from shared.contracts import Command
 from shared.environment import user_of, without_password
-from shared.topology import CONTROL
+from shared.refusals import Invalid
 
 T = TypeVar("T")
 
@@ -31,8 +29,7 @@ class Client:
         self.broker = broker
         self.where = without_password(url)
         self.user = user_of(url)
-        self._answer_time_s = answer_time.total_seconds()
-        self._caller: Caller | None = None
+        self.commander = Commander(broker, answer_time)
 
     async def ask(self, command: Command, kind: type[T]) -> T:
         """Publish a command and wait for its answer, which must be of this kind.
@@ -40,29 +37,16 @@ class Client:
         Raises CommandFailed: the scheduler refuses, or does not answer in time.
         """
         try:
-            async with asyncio.timeout(self._answer_time_s):
-                answer = await self._ask(command)
-        except TimeoutError:
+            return await self.commander.ask(command, kind)
+        except Invalid as refused:
+            raise CommandFailed(str(refused)) from refused
+        except NotTaken as refused:
+            raise not_taken(refused) from refused
+        except NotAnswered as silence:
             raise CommandFailed(
-                f"no answer from the scheduler within {self._answer_time_s:g} s: is it running? "
-                "The command waits in its queue and is carried out when it comes back",
+                f"{silence}: is it running? The command waits in its queue and is carried out when it comes back",
                 ExitCode.NO_ANSWER,
             ) from None
-        if isinstance(answer, Refusal):
-            raise CommandFailed(f"{answer.field}: {answer.reason}" if answer.field else answer.reason)
-        if not isinstance(answer, kind):
-            raise CommandFailed(f"the scheduler answered with something else: {type(answer).__name__}")
-        return answer
-
-    async def _ask(self, command: Command) -> Answer:
-        if self._caller is None:
-            self._caller = self.broker.caller()
-        body = msgspec.json.encode(command, enc_hook=encode_hook)
-        said = await self._caller.ask(CONTROL, body, "application/json")
-        if isinstance(said, Refused):
-            raise not_taken(said)
-        answer: Answer = msgspec.json.decode(said.body, type=Answer)
-        return answer
 
     async def publish(self, messages: list[Message], time_limit: timedelta) -> list[Refused]:
         """Publish with confirms. Raises CommandFailed when they do not come in time."""
@@ -91,15 +75,13 @@ async def declare_topology(broker: Broker) -> None:
         ) from None
 
 
-def not_taken(refused: Refused) -> CommandFailed:
+def not_taken(refused: Refused | NotTaken) -> CommandFailed:
     """The broker refused a message, in words."""
-    missing = "no exchange" in refused.reason or "no queue takes it" in refused.reason
-    hint = "; declare the topology with `pillarbox setup`" if missing else ""
-    if refused.reason == FULL:
-        return CommandFailed(
-            f"not taken, send it again later: {refused.reason}; does the scheduler run?", ExitCode.FULL
-        )
-    return CommandFailed(f"the broker did not take it: {refused.reason}{hint}")
+    refusal = NotTaken(refused) if isinstance(refused, Refused) else refused
+    if refusal.full:
+        return CommandFailed(f"not taken, send it again later: {refusal}; does the scheduler run?", ExitCode.FULL)
+    hint = "; declare the topology with `pillarbox setup`" if refusal.undeclared else ""
+    return CommandFailed(f"the broker did not take it: {refusal}{hint}")
 
 
 @asynccontextmanager

@@ -13,10 +13,10 @@ import tomli_w
 
 from cli.failures import CommandFailed, usage
 from cli.output import show_time
-from cli.settings_publish import judged
 from shared.contracts import SettingsVersion
 from shared.refusals import Invalid
 from shared.settings import parse_toml
+from shared.settings_change import judged
 
 _MARK = "#!"  # begins the lines that the next round takes away again
 

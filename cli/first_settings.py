@@ -8,11 +8,12 @@ from typing import Any
 from cli.client import Client, not_taken
 from cli.failures import CommandFailed, ExitCode
 from cli.home import InboxPlace
-from cli.settings_diff import Change, changes
 from cli.settings_publish import author, current_settings, in_force, publish_settings, with_assignments
-from shared.broker import Broker, Message, Properties
+from shared.broker import Broker
 from shared.contracts import SettingsVersion
-from shared.settings import Settings, SettingsDocument, encode_document, to_document
+from shared.settings import Settings, SettingsDocument, to_document
+from shared.settings_change import settings_message
+from shared.settings_diff import Change, changes
 from shared.topology import SETTINGS
 
 FIRST_HOLD = "30s"  # long enough to retract by hand, short enough to see a mail arrive
@@ -31,8 +32,7 @@ async def seed(broker: Broker, document: dict[str, Any]) -> bool:
     if await _has_settings(broker):
         return False
     first = SettingsDocument(settings=document, author=author(), comment="first settings of `pillarbox up`", revision=0)
-    message = Message(SETTINGS, "", encode_document(first), Properties(content_type="application/json"))
-    if refused := await broker.publisher.publish([message]):
+    if refused := await broker.publisher.publish([settings_message(first)]):
         raise not_taken(refused[0])
     return True
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shared.durations import Duration
+from shared.durations import encode_duration
 
 # Text from mails and servers may carry sequences that move the cursor or rename the window.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -97,8 +97,4 @@ def counted(count: int, noun: str) -> str:
 
 def encode_hook(value: object) -> object:
     """For msgspec: a duration as people write it, an integer of pika's own kind as any other."""
-    if isinstance(value, Duration):
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
-    raise NotImplementedError(type(value))
+    return int(value) if isinstance(value, int) else encode_duration(value)

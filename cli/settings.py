@@ -13,9 +13,10 @@ from cli.failures import CommandFailed
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import plain, print_json, remark, say, screen, show_time, table
-from cli.settings_diff import Change, changes, look_up, shown
-from cli.settings_publish import current_settings, in_force, judged, publish_settings, with_assignments
+from cli.settings_publish import current_settings, in_force, publish_settings, with_assignments
 from shared.contracts import SettingsAnswer, SettingsVersion, ShowSettings
+from shared.settings_change import judged
+from shared.settings_diff import Change, changes, look_up, shown
 
 CommentOption = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; stands in the history.")]
 KeyArgument = Annotated[

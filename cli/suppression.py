@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Annotated, TypeVar
 
-import msgspec
 import typer
 
 from cli.client import ANSWER_TIME, Client, with_client
@@ -18,7 +17,6 @@ from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import brief_time, plain, print_json, print_json_line, remark, screen, table
 from cli.settings_publish import author
-from cli.suppression_file import COLUMNS, entry_of, read_entries, row_of
 from shared.contracts import (
     AddSuppressions,
     ListSuppressions,
@@ -30,11 +28,12 @@ from shared.contracts import (
     SuppressionsAnswer,
     SuppressionsRemoved,
 )
+from shared.refusals import Invalid
+from shared.suppression_file import COLUMNS, entry_of, portions, read_entries, row_of, why
 
 T = TypeVar("T")
 
 _AT_ONCE = 1000  # addresses in one command
-_OCTETS_AT_ONCE = 1024 * 1024  # of a command, which takes 4 MiB
 
 AddressesArgument = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One address or several.")]
 
@@ -113,8 +112,12 @@ def import_entries(
     A first CSV line that begins with "address" names the columns. What `export` has written comes back as it was: since
     when, until when, by whom and why. Exit 1 when a line holds no address; the others are added.
     """
-    with _opened(file) as lines:
-        _show_added(_add_all(Home(home), read_entries(lines), timeout), as_json)
+    try:
+        with _opened(file) as lines:
+            added = _add_all(Home(home), read_entries(lines), timeout)
+    except Invalid as refused:
+        raise CommandFailed(str(refused)) from refused
+    _show_added(added, as_json)
 
 
 def export_entries(
@@ -153,7 +156,7 @@ def _add_all(home: Home, entries: Iterable[SuppressedAddress], timeout: timedelt
 
     async def ask(client: Client) -> SuppressionsAdded:
         added, refused = 0, list[RefusedAddress]()
-        for part in _commands(entries):
+        for part in portions(entries):
             answer = await client.ask(AddSuppressions(entries=part, author=author()), SuppressionsAdded)
             added, refused = added + answer.added, refused + answer.refused
         return SuppressionsAdded(added=added, refused=refused)
@@ -178,21 +181,6 @@ def _parts(items: Iterable[T]) -> Iterator[Sequence[T]]:
         yield part
 
 
-def _commands(entries: Iterable[SuppressedAddress]) -> Iterator[list[SuppressedAddress]]:
-    """As many as one command takes."""
-    part: list[SuppressedAddress] = []
-    size = 0
-    for entry in entries:
-        octets = len(msgspec.json.encode(entry))
-        if part and (len(part) == _AT_ONCE or size + octets > _OCTETS_AT_ONCE):
-            yield part
-            part, size = [], 0
-        part.append(entry)
-        size += octets
-    if part:
-        yield part
-
-
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[str]]:
     if str(file) == "-":
@@ -208,9 +196,4 @@ def _opened(file: Path) -> Iterator[IO[str]]:
 def _row(entry: SuppressionLine, now: datetime) -> list[str]:
     until = brief_time(entry.until, now) if entry.until else "removed"
     by = entry.author or (f"mail {entry.mail}" if entry.mail else "")
-    return [entry.address, brief_time(entry.since, now), until, by, _why(entry)]
-
-
-def _why(entry: SuppressionLine) -> str:
-    said = " ".join(part for part in (str(entry.code or ""), entry.enhanced, entry.reply.replace("\n", " ")) if part)
-    return ": ".join(part for part in (entry.bounce_class, said) if part)
+    return [entry.address, brief_time(entry.since, now), until, by, why(entry)]

@@ -19,6 +19,8 @@ from shared.outcomes import Outcome
 
 MAX_MAIL_ID = 200  # characters: fits the broker's short string of 255 bytes and a row of `pillarbox list`
 
+MOST_CONTENT = 4 * 1024 * 1024  # octets of a mail in one answer: in base64 it fits the broker's smallest limit, 16 MiB
+
 MailId = Annotated[str, Meta(min_length=1, max_length=MAX_MAIL_ID)]
 BatchLabel = Annotated[str, Meta(max_length=200)]
 Priority = Literal["normal", "urgent"]
@@ -300,6 +302,14 @@ class Show(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     id: MailId
 
 
+class ShowContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="content"):
+    """Give a part of a mail's content, as it is stored: without the trace and the signatures of an attempt."""
+
+    id: MailId
+    offset: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0  # octets
+    limit: Annotated[int, Meta(ge=1, le=MOST_CONTENT)] = MOST_CONTENT
+
+
 class ListMails(
     Selector,
     frozen=True,
@@ -313,6 +323,9 @@ class ListMails(
 
     state: "StateName | None" = None
     submitted_by: Annotated[str, Meta(max_length=255)] | None = None  # the broker user that the submission stated
+    sender: str | None = None  # the reverse-path; "" is the null one
+    since: Annotated[datetime, Meta(tz=True)] | None = None  # admitted then or later
+    until: Annotated[datetime, Meta(tz=True)] | None = None  # admitted before
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # the `next` of the previous page
 
@@ -330,6 +343,10 @@ class ShowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class ListSites(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="sites"):
     """List the sites that are out of reach or paused."""
+
+
+class ListSenders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="senders"):
+    """List the senders that run."""
 
 
 class ListSuppressions(
@@ -380,10 +397,12 @@ Command = (
     | Close
     | Replace
     | Show
+    | ShowContent
     | ListMails
     | Stats
     | ShowSettings
     | ListSites
+    | ListSenders
     | ListSuppressions
     | AddSuppressions
     | RemoveSuppressions
@@ -534,6 +553,13 @@ class ShowAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="sho
     mail: Story | None
 
 
+class ContentAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="content"):
+    """A part of the content, or None: an unknown id, or all of the mail is final and its content was dropped."""
+
+    content: bytes | None  # base64 in JSON
+    size: int  # octets of the whole
+
+
 class MailLine(Struct, frozen=True, kw_only=True):
     """One mail in a list."""
 
@@ -553,6 +579,15 @@ class ListAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="lis
     next: int | None
 
 
+class StageTime(Struct, frozen=True, kw_only=True):
+    """How long mails took from one stage to the next, of those that were delivered in the last minute."""
+
+    stage: Literal["release", "claim", "delivery"]  # due → released → claimed → its outcome is written
+    median: float  # seconds
+    most: float  # seconds that nineteen in twenty did not take
+    mails: int  # that were looked at: one of each batch
+
+
 class StatsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="stats"):
     """Live counts."""
 
@@ -560,6 +595,7 @@ class StatsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="st
     states: dict[str, int]  # recipients per state
     totals: dict[str, int]  # since the scheduler's start: admitted, released, delivered, …
     revision: int
+    times: list[StageTime] = []  # none where nothing was delivered lately
 
 
 class SettingsVersion(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -600,6 +636,25 @@ class SitesAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="si
     """The first thousand, down for longest first."""
 
     sites: list[SiteLine]
+
+
+class SenderLine(Struct, frozen=True, kw_only=True):
+    """One sender that runs; what it said of itself when it was last seen."""
+
+    name: str
+    machine: str
+    started: datetime
+    seen: datetime
+    revision: int  # settings it works under
+    lanes: int  # it takes from
+    connections: int  # SMTP, open
+    claimed: int  # mails, since it started
+
+
+class SendersAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="senders"):
+    """Those that were seen in the last minute, by name."""
+
+    senders: list[SenderLine]
 
 
 class SuppressionLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -658,10 +713,12 @@ Answer = (
     | CloseAnswer
     | ReplaceAnswer
     | ShowAnswer
+    | ContentAnswer
     | ListAnswer
     | StatsAnswer
     | SettingsAnswer
     | SitesAnswer
+    | SendersAnswer
     | SuppressionsAnswer
     | SuppressionsAdded
     | SuppressionsRemoved

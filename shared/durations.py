@@ -50,6 +50,13 @@ def decode_duration(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
+def encode_duration(value: object) -> object:
+    """Durations as people write them, for msgspec's `enc_hook`."""
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
 def _seconds(text: str) -> float:
     if text == "0":
         return 0.0

@@ -1,7 +1,20 @@
-"""Ids of mails that bring none of their own."""
+"""The ids of mails: a client's own, or made here."""
 
 import os
+import re
 import time
+
+from shared.contracts import MAX_MAIL_ID
+from shared.refusals import Invalid
+
+_ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
+
+
+def check_id(given: str, field: str) -> str:
+    """The id itself. Raises Invalid for one that could not be a mail's."""
+    if len(given) > MAX_MAIL_ID or not _ID.fullmatch(given):
+        raise Invalid(field, f"takes up to {MAX_MAIL_ID} characters of UTF-8, no spaces or control characters")
+    return given
 
 
 def new_mail_id() -> str:

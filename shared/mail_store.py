@@ -215,6 +215,20 @@ paces = sa.Table(
     sa.Column("promised", Instant, nullable=False),
 )
 
+# The senders that run (`shared.presence`).
+senders = sa.Table(
+    "senders",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("machine", sa.Text, nullable=False),
+    sa.Column("started", Instant, nullable=False),
+    sa.Column("seen", Instant, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("lanes", sa.Integer, nullable=False),
+    sa.Column("connections", sa.Integer, nullable=False),
+    sa.Column("claimed", sa.BigInteger, nullable=False),
+)
+
 # Addresses that no mail goes to (`services/scheduler/suppression.py`).
 suppressions = sa.Table(
     "suppressions",

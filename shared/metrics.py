@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 _STEPS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _WAITS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
-EVERY, STORE, SCHEDULER, RESOLVER, SENDER, GATEWAY = (CollectorRegistry() for _ in range(6))
+EVERY, STORE, SCHEDULER, RESOLVER, SENDER, GATEWAY, CONSOLE = (CollectorRegistry() for _ in range(7))
 
 # Who counts what; the store is the schedulers' and the senders' alone.
 ROLES = {
@@ -20,6 +20,7 @@ ROLES = {
     "resolver": (EVERY, RESOLVER),
     "sender": (EVERY, STORE, SENDER),
     "gateway": (EVERY, GATEWAY),
+    "console": (EVERY, CONSOLE),
 }
 
 # ---------------------------------------------------------------------------------------------------------
@@ -181,6 +182,12 @@ GATEWAY_SIGN_INS_FAILED = Counter(
 )
 
 # ---------------------------------------------------------------------------------------------------------
+# Console
+
+REQUESTS = Counter("pillarbox_http_requests_total", "Requests answered, by status", ["status"], registry=CONSOLE)
+SIGN_INS = Counter("pillarbox_console_sign_ins_total", "Sign-ins of people, by result", ["result"], registry=CONSOLE)
+
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _together(*parts: CollectorRegistry) -> CollectorRegistry:
@@ -190,7 +197,7 @@ def _together(*parts: CollectorRegistry) -> CollectorRegistry:
     return whole
 
 
-REGISTRY = _together(EVERY, STORE, SCHEDULER, RESOLVER, SENDER, GATEWAY)
+REGISTRY = _together(EVERY, STORE, SCHEDULER, RESOLVER, SENDER, GATEWAY, CONSOLE)
 
 
 def serve_metrics(port: int | None, role: str, worker: str) -> int | None:

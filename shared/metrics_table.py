@@ -17,6 +17,7 @@ _SECTIONS = {
     "Resolvers": metrics.RESOLVER,
     "Senders": metrics.SENDER,
     "Gateways": metrics.GATEWAY,
+    "Consoles": metrics.CONSOLE,
 }
 
 

@@ -33,7 +33,9 @@ def check_hash(hashed: str) -> None:
             return
     except ValueError:  # InvalidHashError, or a number in it is none
         pass
-    raise ValueError("takes a hash that begins with $argon2id$, as `pillarbox accounts passwd` writes it")
+    raise ValueError(
+        "takes a hash that begins with $argon2id$, as `pillarbox accounts passwd` or `pillarbox console user` writes it"
+    )
 
 
 class Verifier:

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from shared.addresses import check_spec, parse_addresses, refuse_control_characters
 from shared.contracts import Credentials, EventKind, Pace, Revision, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
-from shared.durations import Duration
+from shared.durations import Duration, decode_duration, encode_duration
 from shared.host_names import address_in, is_fit
 from shared.limits import MAX_RECIPIENTS
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain, split_key
@@ -434,9 +434,9 @@ def parse_settings(document: dict[str, Any]) -> Settings:
     refuse_plain_secrets(document)
     _refuse_plain_keys(document)
     try:
-        settings = msgspec.convert(document, Settings, dec_hook=_decode_duration)
+        settings = msgspec.convert(document, Settings, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
-        raise explain(error, document, Settings, _decode_duration) from error
+        raise explain(error, document, Settings, decode_duration) from error
     _check_across_fields(settings)
     return settings
 
@@ -451,7 +451,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 def to_document(settings: Settings) -> dict[str, Any]:
     """The settings as plain values for JSON: every field, defaults too."""
-    plain: dict[str, Any] = _plain(msgspec.to_builtins(settings, enc_hook=_encode_duration))
+    plain: dict[str, Any] = _plain(msgspec.to_builtins(settings, enc_hook=encode_duration))
     return plain
 
 
@@ -472,6 +472,14 @@ def change(document: dict[str, Any], key: str, value: str) -> dict[str, Any]:
     as a TOML value, and failing that as a plain text, so `10m` needs no quotes. An empty value takes the field away.
     Raises Invalid when a part of the key is no group.
     """
+    return with_field(document, key, None if value == "" else _value_of(value))
+
+
+def with_field(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of the document with one field set by its dotted key; None takes it away.
+
+    Raises Invalid when a part of the key is no group.
+    """
     parts = split_key(key)
     changed: dict[str, Any] = dict(document)
     group = changed
@@ -480,10 +488,10 @@ def change(document: dict[str, Any], key: str, value: str) -> dict[str, Any]:
         if not isinstance(inner, dict):
             raise Invalid(".".join(parts[: index + 1]), "is a field, not a group of fields")
         group[part] = group = dict(inner)
-    if value == "":
+    if value is None:
         group.pop(parts[-1], None)
     else:
-        group[parts[-1]] = _value_of(value)
+        group[parts[-1]] = value
     return changed
 
 
@@ -529,18 +537,6 @@ def _value_of(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except NO_TOML:
         return text
-
-
-def _decode_duration(kind: type, value: object) -> object:
-    if kind is Duration:
-        return Duration.parse(value)
-    raise NotImplementedError(kind)
-
-
-def _encode_duration(value: object) -> object:
-    if isinstance(value, Duration):
-        return str(value)
-    raise NotImplementedError(type(value))
 
 
 def _plain(value: Any) -> Any:

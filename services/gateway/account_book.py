@@ -4,8 +4,8 @@ from pathlib import Path
 
 import structlog
 
-from services.gateway.watch import FileWatch
 from shared.accounts import Account, parse_accounts
+from shared.file_watch import FileWatch
 from shared.refusals import Invalid
 
 log = structlog.get_logger()

@@ -5,8 +5,8 @@ import ssl
 import structlog
 
 from services.gateway.place import CertificateFiles
-from services.gateway.watch import FileWatch
 from shared.environment import InvalidEnvironment
+from shared.file_watch import FileWatch
 
 log = structlog.get_logger()
 

@@ -12,6 +12,7 @@ from services.scheduler.dead_letters import count_dead_letters
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.intake import Intake
 from services.scheduler.outcome_desk import OutcomeDesk
+from services.scheduler.recent import Recent
 from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
 from services.scheduler.sites import SiteDesk
@@ -39,14 +40,14 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     feed.watch(keeper.on_change)
     announcer = Announcer(broker.publisher, feed)
     housekeeper = Housekeeper(thread, feed)
-    alarm = Alarm()
+    alarm, recent = Alarm(), Recent()
     outcomes = OutcomeDesk(
-        thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME)
+        thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME), recent
     )
     tracer = tracer_of("scheduler", environment.worker, environment.traces)
     releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm, tracer)
     intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final, tracer)
-    control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper)
+    control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper, recent)
 
     async def after_settings() -> None:
         await feed.first()

@@ -1,23 +1,20 @@
 """Admission: a submission is judged as a whole, and composed once, or refused with the field that is wrong."""
 
-import re
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
-from services.scheduler.reading import check_contents, check_octets, parse_submission, too_large
 from shared.broker import Properties
-from shared.contracts import MAX_MAIL_ID, FinishedMail, Notify, Submission
+from shared.contracts import FinishedMail, Notify, Submission
 from shared.durations import Duration
 from shared.limits import check_recipients
-from shared.mail_ids import new_mail_id
+from shared.mail_ids import check_id, new_mail_id
+from shared.reading import check_contents, check_octets, parse_submission, too_large
 from shared.refusals import Invalid
 from shared.settings import Settings
 from shared.wishes import HeaderWishes, check_batch, check_send_at, read_wishes
-
-_ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one
 
 
 def admit(body: bytes, properties: Properties, settings: Settings, revision: int, now: datetime) -> Draft:
@@ -89,13 +86,6 @@ def draft(
 def mail_id(properties: Properties) -> str:
     """The client's own id, or a new one. Raises Invalid for one that could not be a key."""
     return check_id(properties.message_id, "message_id") if properties.message_id else new_mail_id()
-
-
-def check_id(given: str, field: str) -> str:
-    """The id itself. Raises Invalid for one that could not be a mail's."""
-    if len(given) > MAX_MAIL_ID or not _ID.fullmatch(given):
-        raise Invalid(field, f"takes up to {MAX_MAIL_ID} characters of UTF-8, no spaces or control characters")
-    return given
 
 
 def wishes_of(submission: Submission | FinishedMail | HeaderWishes) -> Wishes:

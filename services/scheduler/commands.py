@@ -2,9 +2,9 @@
 
 import msgspec
 
-from services.scheduler.reading import check_octets, parse_mail
 from shared.contracts import Command, FinishedMail, MailId, Replace, Submission
 from shared.durations import decode_duration
+from shared.reading import check_octets, parse_mail
 from shared.refusals import UNREAD, UNREADABLE, Invalid, explain, read_plain
 
 _MOST = 4 * 1024 * 1024  # octets: a thousand addresses, each with the longest reason, every letter of it escaped

@@ -9,12 +9,13 @@ import msgspec
 import structlog
 
 from services.scheduler import doubt, inquiry, recall, sites, suppression
-from services.scheduler.admission import check_id, compose_within, draft, finish_within, wishes_of
+from services.scheduler.admission import compose_within, draft, finish_within, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.commands import parse_command, within
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
+from services.scheduler.recent import Recent, stage_times
 from services.scheduler.release import Releaser
 from services.scheduler.settings_keeper import SettingsKeeper
 from shared import metrics
@@ -28,6 +29,7 @@ from shared.contracts import (
     Command,
     ListAnswer,
     ListMails,
+    ListSenders,
     ListSites,
     ListSuppressions,
     Refusal,
@@ -45,16 +47,20 @@ from shared.contracts import (
     RetractAnswer,
     RetractedEvent,
     Selector,
+    SendersAnswer,
     SettingsAnswer,
     Show,
     ShowAnswer,
+    ShowContent,
     ShowSettings,
     SitesAnswer,
     Stats,
     StatsAnswer,
     SuppressionsAdded,
 )
+from shared.mail_ids import check_id
 from shared.mail_store import StoreThread
+from shared.presence import list_present
 from shared.refusals import Invalid
 from shared.settings import Settings
 from shared.settings_feed import SettingsFeed
@@ -84,6 +90,7 @@ class ControlDesk:
         alarm: Alarm,
         housekeeper: Housekeeper,
         keeper: SettingsKeeper,
+        recent: Recent,
     ) -> None:
         self._thread = thread
         self._publisher = publisher
@@ -93,6 +100,7 @@ class ControlDesk:
         self._alarm = alarm
         self._housekeeper = housekeeper
         self._keeper = keeper
+        self._recent = recent
 
     async def loop(self, consumer: Consumer) -> None:
         """Take commands, for ever, one after another."""
@@ -150,18 +158,20 @@ class ControlDesk:
                 return await self._replace(command, now, delivery)
             case Show():
                 return ShowAnswer(mail=await self._thread.run(inquiry.show, check_id(command.id, "id"), now))
+            case ShowContent():
+                check_id(command.id, "id")
+                return await self._thread.run(inquiry.content_part, command)
             case ListMails():
-                condition = recall.chosen(checked(command))
-                _check_name(command.submitted_by or "", "submitted_by")
-                lines, following = await self._thread.run(inquiry.list_mails, command, condition)
+                lines, following = await self._thread.run(inquiry.list_mails, searched(command))
                 return ListAnswer(mails=lines, next=following)
             case Stats():
-                states = await self._thread.run(inquiry.count_states)
-                return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision)
+                return await self._stats(now)
             case ShowSettings():
                 return await self._settings(command)
             case ListSites():
                 return SitesAnswer(sites=await self._thread.run(sites.list_down, now))
+            case ListSenders():
+                return SendersAnswer(senders=await self._thread.run(list_present, now))
             case ListSuppressions():
                 return await self._thread.run(suppression.list_suppressions, command, now)
             case AddSuppressions():
@@ -172,6 +182,11 @@ class ControlDesk:
                 return removed
             case never:
                 assert_never(never)
+
+    async def _stats(self, now: datetime) -> StatsAnswer:
+        states = await self._thread.run(inquiry.count_states)
+        times = await self._thread.run(stage_times, self._recent.lately(now))
+        return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision, times=times)
 
     async def _add_suppressions(self, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
         _check_name(command.author, "author")
@@ -326,6 +341,17 @@ def checked(selector: Selecting) -> Selecting:
         return msgspec.structs.replace(selector, recipient=check_spec(selector.recipient))
     except ValueError as error:
         raise Invalid("recipient", str(error)) from error
+
+
+def searched(command: ListMails) -> ListMails:
+    """The search as the store spells it. Raises Invalid."""
+    _check_name(command.submitted_by or "", "submitted_by")
+    if not command.sender:
+        return checked(command)
+    try:
+        return checked(msgspec.structs.replace(command, sender=check_spec(command.sender)))
+    except ValueError as error:
+        raise Invalid("sender", str(error)) from error
 
 
 def _check_name(name: str, field: str) -> None:

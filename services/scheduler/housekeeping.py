@@ -10,6 +10,7 @@ import structlog
 from services.scheduler.sites import forget_sites
 from services.scheduler.suppression import forget_suppressions
 from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients, traces
+from shared.presence import forget_gone
 from shared.settings_feed import SettingsFeed
 
 log = structlog.get_logger()
@@ -46,13 +47,14 @@ class Housekeeper:
                 await self._thread.run(drop_contents, part)
 
     async def purge_loop(self) -> None:
-        """Forget old mails, sites that nobody uses and suppressed addresses whose time is over, for ever."""
+        """Forget old mails, sites that nobody uses, senders that are gone and suppressions that are over, for ever."""
         while True:
             cutoff, last = datetime.now(UTC) - self._feed.settings.history, 0
             while (following := await self._thread.run(purge, cutoff, last)) is not None:
                 last = following
                 await asyncio.sleep(_BETWEEN_S)
             await self._thread.run(forget_sites, datetime.now(UTC))
+            await self._thread.run(forget_gone, datetime.now(UTC))
             more = True
             while more:
                 more = await self._thread.run(forget_suppressions, datetime.now(UTC))

@@ -1,6 +1,6 @@
 """Where is my mail? Functions of an open transaction that read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from services.scheduler.outcomes import PARKED_AFTER
 from shared.contracts import (
     BounceClass,
+    ContentAnswer,
     ListMails,
     MailLine,
     RecipientState,
+    Selector,
     SettingsVersion,
+    ShowContent,
     StateName,
     Step,
     Story,
@@ -93,14 +96,10 @@ def _why_its_site_waits(recipient: Any, site: Site | None, now: datetime) -> str
     return f"its site {site.name} has been down since {_when(site.since)}: {said}; {following}"
 
 
-def list_mails(connection: sa.Connection, command: ListMails, condition: Any) -> tuple[list[MailLine], int | None]:
+def list_mails(connection: sa.Connection, command: ListMails) -> tuple[list[MailLine], int | None]:
     """A page of mails, newest first, and where the next one begins."""
     chosen = sa.select(recipients.c.mail).join_from(recipients, mails, recipients.c.mail == mails.c.no)
-    chosen = chosen.where(condition)
-    if command.state is not None:
-        chosen = chosen.where(recipients.c.state == int(State[command.state.upper()]))
-    if command.submitted_by is not None:
-        chosen = chosen.where(mails.c.submitted_by == command.submitted_by)
+    chosen = chosen.where(*_conditions(command))
     if command.before is not None:
         chosen = chosen.where(recipients.c.mail < command.before)
     numbers = connection.execute(
@@ -123,6 +122,34 @@ def list_mails(connection: sa.Connection, command: ListMails, condition: Any) ->
         for row in rows
     ]
     return lines, numbers[-1] if len(numbers) == command.limit else None
+
+
+def _conditions(command: ListMails) -> Iterator[sa.ColumnElement[bool]]:
+    yield chosen_by(command)
+    if command.state is not None:
+        yield recipients.c.state == int(State[command.state.upper()])
+    if command.submitted_by is not None:
+        yield mails.c.submitted_by == command.submitted_by
+    if command.sender is not None:
+        yield mails.c.reverse_path == command.sender
+    if command.since is not None:
+        yield mails.c.admitted >= command.since
+    if command.until is not None:
+        yield mails.c.admitted < command.until
+
+
+def chosen_by(selector: Selector) -> sa.ColumnElement[bool]:
+    """The condition on mails and recipients that a selector stands for."""
+    conditions = [
+        condition
+        for given, condition in (
+            (selector.id, mails.c.id == selector.id),
+            (selector.batch, mails.c.batch == selector.batch),
+            (selector.recipient, recipients.c.address == selector.recipient),
+        )
+        if given
+    ]
+    return sa.and_(sa.true(), *conditions)
 
 
 def recipient_states(
@@ -150,12 +177,13 @@ def count_states(connection: sa.Connection) -> dict[str, int]:
     return {name: counts.get(name, 0) for name in ("held", "releasing", "released", "claimed", "deferred", "in_doubt")}
 
 
-def content_of(connection: sa.Connection, mail: str) -> bytes | None:
-    """The content of a mail, as long as it is kept."""
-    found: bytes | None = connection.execute(
-        sa.select(contents.c.data).join_from(contents, mails, contents.c.mail == mails.c.no).where(mails.c.id == mail)
-    ).scalar()
-    return found
+def content_part(connection: sa.Connection, command: ShowContent) -> ContentAnswer:
+    """Some of the content of a mail, as long as it is kept."""
+    part = sa.func.substr(contents.c.data, command.offset + 1, command.limit, type_=sa.LargeBinary)
+    query = sa.select(part.label("part"), sa.func.length(contents.c.data).label("size"))
+    query = query.join_from(contents, mails, contents.c.mail == mails.c.no).where(mails.c.id == command.id)
+    row = connection.execute(query).first()
+    return ContentAnswer(content=None, size=0) if row is None else ContentAnswer(content=row.part, size=row.size)
 
 
 # ---------------------------------------------------------------------------------------------------------

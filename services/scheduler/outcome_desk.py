@@ -14,6 +14,7 @@ from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
 from services.scheduler.isolation import each_or_alone
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, lapsed_claim, overdue
+from services.scheduler.recent import Recent
 from services.scheduler.reporting import Report, write_reports
 from shared import metrics
 from shared.broker import Consumer, Delivery, Properties, Publisher
@@ -54,6 +55,7 @@ class OutcomeDesk:
         alarm: Alarm,
         on_final: Callable[[Sequence[int]], None],
         waiting: Callable[[], Awaitable[int]],
+        recent: Recent,
     ) -> None:
         """`on_final` is told the numbers of mails of which a recipient has become final.
 
@@ -66,6 +68,7 @@ class OutcomeDesk:
         self._alarm = alarm
         self._on_final = on_final
         self._waiting = waiting
+        self._recent = recent
         self._consumer: Consumer | None = None
         self._in_hand = 0  # messages
         self._taken = 0
@@ -134,6 +137,7 @@ class OutcomeDesk:
         _count(changes)
         for change in changes:
             _log(change)
+        self._recent.note(changes)
         suppressed = [one for report in told for one in report.suppressed]
         for report in told:
             _log_report(report)

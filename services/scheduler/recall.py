@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from services.scheduler import sites, store
 from services.scheduler.composed import Draft
-from services.scheduler.inquiry import recipient_states
+from services.scheduler.inquiry import chosen_by, recipient_states
 from services.scheduler.store import Admitted, Leaving
 from services.scheduler.suppression import Suppressed
 from shared.contracts import (
@@ -61,20 +61,6 @@ class Replacement(msgspec.Struct, frozen=True):
     leaving: Leaving | None = None
     suppressed: Sequence[Suppressed] = ()
     batch: str = ""  # the new mail's: its own, or else the former's
-
-
-def chosen(selector: Selector) -> Any:
-    """The condition on mails and recipients that a selector stands for."""
-    conditions = [
-        condition
-        for given, condition in (
-            (selector.id, mails.c.id == selector.id),
-            (selector.batch, mails.c.batch == selector.batch),
-            (selector.recipient, recipients.c.address == selector.recipient),
-        )
-        if given
-    ]
-    return sa.and_(sa.true(), *conditions)
 
 
 def retract(
@@ -194,14 +180,14 @@ def was_replaced(connection: sa.Connection, mail: str, mark: str) -> bool:
 def page_of(connection: sa.Connection, selector: Selector, after: int) -> tuple[Sequence[Any], int | None]:
     """Rows of the next mails with all their recipients that are meant, and where those that follow begin."""
     if selector.recipient:  # one row of each mail: by its number, which the index of addresses has
-        rows = _rows(connection, sa.and_(chosen(selector), recipients.c.no > after), _MOST_MAILS)
+        rows = _rows(connection, sa.and_(chosen_by(selector), recipients.c.no > after), _MOST_MAILS)
         return rows, rows[-1].no if len(rows) == _MOST_MAILS else None
     numbers, following = _next_mails(connection, selector, after)
     return _rows(connection, recipients.c.mail.in_(numbers)), following
 
 
 def _next_mails(connection: sa.Connection, selector: Selector, after: int) -> tuple[list[int], int | None]:
-    query = sa.select(mails.c.no).where(chosen(selector), mails.c.no > after).order_by(mails.c.no).limit(_MOST_MAILS)
+    query = sa.select(mails.c.no).where(chosen_by(selector), mails.c.no > after).order_by(mails.c.no).limit(_MOST_MAILS)
     found = connection.execute(query).scalars().all()
     counted = sa.select(recipients.c.mail, sa.func.count()).where(recipients.c.mail.in_(found))
     counts: dict[int, int] = dict(connection.execute(counted.group_by(recipients.c.mail)).all())

@@ -10,6 +10,7 @@ from services.sender.dialler import Dialler
 from services.sender.gate import SiteGate
 from services.sender.journal import Journal
 from services.sender.lane import Lane
+from services.sender.presence import Presence
 from services.sender.reporter import Reporter
 from services.sender.site import SiteQueue
 from services.sender.spans import attempt_spans
@@ -39,6 +40,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     gate = SiteGate(thread, environment.worker, lambda: feed.settings.retry)
     journal = Journal(environment.journal, environment.store_url, environment.worker, lambda: feed.revision)
     reporter = Reporter(environment.worker, broker.publisher, desk, journal, lambda: feed.revision)
+    presence = Presence(thread, environment.worker, lambda: feed.revision)
     finished = asyncio.Event()
 
     def most() -> int:
@@ -52,7 +54,10 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             spans = attempt_spans(tracer_of("sender", environment.worker, environment.traces))
             new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing, spans)
             every = [Lane(number, broker, reporter, most, new_site) for number in range(LANES)]
+            present = asyncio.create_task(presence.loop())
             await asyncio.gather(*(lane.run(stop) for lane in every))
+            present.cancel()
+            await presence.end()
         finished.set()
 
     async def no_longer() -> None:

@@ -1,7 +1,7 @@
 """A thousand mails for a site that does not answer, two hundred for one that wants none now, a thousand for a live one.
 
-They are released together, to two senders, with the time-outs that are usual. The live site's mail does not wait for the
-others; each of these sees one connection a probe, and gets all of its mail, once, when it is up.
+They are released together, to two senders, with the usual time-outs. The live site's mail does not wait for the others;
+each of these sees one connection a probe, and gets all of its mail, once, when it is up.
 """
 
 from contextlib import ExitStack

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.failures import CommandFailed
-from cli.suppression_file import read_entries as read_suppressions
 from services.scheduler.commands import parse_command
 from shared.refusals import Invalid
 from shared.settings import (
@@ -23,6 +21,7 @@ from shared.settings import (
     to_document,
     to_toml,
 )
+from shared.suppression_file import read_entries
 from tests.support.fuzz import awkward_text, damaged, rounds
 
 COMMANDS = [
@@ -103,6 +102,6 @@ def test_a_change_of_one_field(key, value):
 @rounds
 @given(st.lists(awkward_text | st.sampled_from(['{"address": "a@b.example"}', "a@b.example,why"]), max_size=4))
 def test_a_file_of_suppressions(lines):
-    with contextlib.suppress(CommandFailed):
-        for entry in read_suppressions(io.StringIO("\n".join(lines))):
+    with contextlib.suppress(Invalid):
+        for entry in read_entries(io.StringIO("\n".join(lines))):
             assert msgspec.json.encode(entry)

@@ -6,10 +6,10 @@ import contextlib
 import pika
 import pytest
 
-from cli.dead_letters import read_letter, redriven
 from shared import topology
 from shared.broker import Broker, Message, Properties
 from shared.dead import dead_letter, put_aside
+from shared.dead_letters import read_letter, redriven
 from shared.topology import DEAD, RESOLVE, SUBMIT
 from tests.support.ports import free_port, wait_until
 from tests.support.up import Up, in_this_process, pillarbox

@@ -117,7 +117,7 @@ def test_it_is_listed_counted_and_shown_with_what_can_be_done(store):
     in_doubt(store)
     store.admit_claimed(a_draft("order-2", hold=AT_ONCE))
     command = ListMails(state="in_doubt")
-    [line], _ = store.run(inquiry.list_mails, command, recall.chosen(command))
+    [line], _ = store.run(inquiry.list_mails, command)
     assert (line.id, line.recipients[0].state, line.recipients[0].in_doubt) == ("order-1", "in_doubt", True)
     assert line.recipients[0].next_try is None
     assert store.run(inquiry.count_states)["in_doubt"] == 1

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from services.scheduler.housekeeping import drop_contents, drop_final_contents_after, purge
-from services.scheduler.inquiry import content_of
+from services.scheduler.inquiry import content_part
+from shared.contracts import ShowContent
 from shared.mail_store import State, contents, history, mails, recipients
 from tests.support.store import NOW, OpenStore, a_draft
 
@@ -29,7 +30,8 @@ def test_the_content_of_final_mails_is_dropped_and_that_of_open_ones_stays(store
         admitted(store, "claimed", State.CLAIMED),
     ]
     store.run(drop_contents, numbers)
-    kept = {mail for mail in ("done", "retracted", "half", "held", "claimed") if store.run(content_of, mail)}
+    every = ("done", "retracted", "half", "held", "claimed")
+    kept = {mail for mail in every if store.run(content_part, ShowContent(id=mail)).content}
     assert kept == {"half", "held", "claimed"}
     assert store.count(mails) == 5
 

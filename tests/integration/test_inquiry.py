@@ -10,12 +10,14 @@ from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
 from shared.contracts import (
     BounceClass,
+    ContentAnswer,
     ListMails,
     OutcomeReport,
     RecipientOutcome,
     Release,
     Retract,
     SettingsVersion,
+    ShowContent,
     Story,
 )
 from shared.mail_store import State, claim
@@ -150,7 +152,7 @@ def test_a_final_recipient_waits_for_nothing(store, state):
 
 def listed(store: OpenStore, **command) -> tuple[list[str], int | None]:
     asked = ListMails(**command)
-    lines, following = store.run(inquiry.list_mails, asked, recall.chosen(asked))
+    lines, following = store.run(inquiry.list_mails, asked)
     return [line.id for line in lines], following
 
 
@@ -175,6 +177,10 @@ def test_mails_are_listed_newest_first_and_page_by_page(store):
         ({"state": "held", "batch": "march"}, ["m1"]),
         ({"submitted_by": "shop"}, ["a1"]),
         ({"submitted_by": "shop", "batch": "march"}, []),
+        ({"sender": "ann@x.example"}, ["m2"]),
+        ({"sender": ""}, []),
+        ({"since": NOW + timedelta(hours=1)}, ["a1"]),
+        ({"since": NOW, "until": NOW + timedelta(hours=1)}, ["m2", "m1"]),
         ({"state": "delivered"}, []),
         ({"batch": "may"}, []),
     ],
@@ -182,8 +188,8 @@ def test_mails_are_listed_newest_first_and_page_by_page(store):
 def test_a_list_shows_what_was_asked_for(store, command, expected):
     admission = store.admit(
         a_draft("m1", "ann@y.example", "bob@z.example", batch="march"),
-        a_draft("m2", "ann@y.example", batch="march"),
-        a_draft("a1", "bob@z.example", batch="april", submitted_by="shop"),
+        a_draft("m2", "ann@y.example", batch="march", reverse_path="ann@x.example"),
+        a_draft("a1", "bob@z.example", batch="april", submitted_by="shop", at=NOW + timedelta(hours=1)),
     )
     store.put(admission.admitted[1].recipients[0].no, state=int(State.DEFERRED))
     assert listed(store, **command)[0] == expected
@@ -192,7 +198,7 @@ def test_a_list_shows_what_was_asked_for(store, command, expected):
 def test_a_line_shows_all_recipients_of_its_mail(store):
     store.admit(a_draft("m1", "ann@y.example", "bob@z.example"))
     asked = ListMails(recipient="bob@z.example")
-    [line], _ = store.run(inquiry.list_mails, asked, recall.chosen(asked))
+    [line], _ = store.run(inquiry.list_mails, asked)
     assert [each.address for each in line.recipients] == ["ann@y.example", "bob@z.example"]
     assert line.recipients[0].next_try == NOW + timedelta(minutes=5)
 
@@ -209,8 +215,14 @@ def test_open_recipients_are_counted_by_their_state(store):
 
 def test_the_content_is_there_until_it_is_dropped(store):
     store.admit(a_draft(content=b"octets"))
-    assert store.run(inquiry.content_of, "order-1") == b"octets"
-    assert store.run(inquiry.content_of, "order-2") is None
+    assert store.run(inquiry.content_part, ShowContent(id="order-1")) == ContentAnswer(content=b"octets", size=6)
+    assert store.run(inquiry.content_part, ShowContent(id="order-2")) == ContentAnswer(content=None, size=0)
+
+
+def test_the_content_is_given_in_parts(store):
+    store.admit(a_draft(content=b"octets\0\xff"))
+    parts = [store.run(inquiry.content_part, ShowContent(id="order-1", offset=at, limit=3)) for at in (0, 3, 6, 9)]
+    assert parts == [ContentAnswer(content=part, size=8) for part in (b"oct", b"ets", b"\0\xff", b"")]
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from services.scheduler import store as transactions
 from services.scheduler.alarm import Alarm
 from services.scheduler.outcome_desk import OutcomeDesk
+from services.scheduler.recent import Recent
 from shared.mail_store import CLAIM_LEASE, State, StoreThread
 from shared.settings import Settings
 from tests.support.store import OpenStore, a_draft
@@ -48,7 +49,7 @@ def look(store: OpenStore, thread: StoreThread, queue: Queue, times: int) -> lis
         feed: Any = SimpleNamespace(settings=Settings(), revision=1)
         announcer: Any = Silent()
         publisher: Any = None
-        desk = OutcomeDesk(thread, publisher, feed, announcer, Alarm(), lambda _: None, queue.count)
+        desk = OutcomeDesk(thread, publisher, feed, announcer, Alarm(), lambda _: None, queue.count, Recent())
         found = []
         for _ in range(times):
             lapsed = store.run(transactions.take_due, datetime.now(UTC) + CLAIM_LEASE, 10).lapsed

@@ -14,7 +14,7 @@ from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import drop_contents
 from services.scheduler.outcome_desk import settle_and_tell
 from services.scheduler.reporting import Report
-from shared.contracts import OutcomeReport, RecipientOutcome, Retract
+from shared.contracts import OutcomeReport, RecipientOutcome, Retract, ShowContent
 from shared.mail_store import State, contents, mails
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Settings, parse_settings
@@ -65,7 +65,7 @@ def test_a_refusal_makes_a_mail_to_the_reverse_path_that_goes_at_once(store: Ope
     envelope = leaving.request.envelope
     assert (envelope.mail, envelope.reverse_path, envelope.notify) == (report.draft.id, "", "never")
     assert [recipient.address for recipient in envelope.recipients] == ["shop@x.example"]
-    content = store.run(inquiry.content_of, report.draft.id) or b""
+    content = store.run(inquiry.content_part, ShowContent(id=report.draft.id)).content or b""
     assert b"From: shop@x.example" in content
     assert b"Final-Recipient: rfc822; ann@y.example" in content
 
@@ -270,7 +270,7 @@ def test_the_content_of_a_reported_mail_is_dropped_as_usual(store: OpenStore):
     settle(store, (number, UNKNOWN))
     [row] = store.rows()
     store.run(drop_contents, [row.mail])
-    assert store.run(inquiry.content_of, "order-1") is None
+    assert store.run(inquiry.content_part, ShowContent(id="order-1")).content is None
 
 
 def test_a_thousand_refusals_are_reported_in_a_moment(store: OpenStore):

@@ -8,9 +8,8 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-rounds = settings(
-    max_examples=60 * int(os.environ.get("FUZZ", "1")), deadline=None, suppress_health_check=list(HealthCheck)
-)
+TIMES = int(os.environ.get("FUZZ", "1"))
+rounds = settings(max_examples=60 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
 
 # What has a meaning somewhere on the way, or breaks what is careless.
 AWKWARD = [

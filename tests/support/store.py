@@ -38,7 +38,7 @@ def a_draft(
 ) -> Draft:
     """A draft for `to`, one recipient where nobody is named; it is due after its hold."""
     composed = Composed(
-        reverse_path="shop@x.example",
+        reverse_path=more.pop("reverse_path", "shop@x.example"),
         recipients=to or ("ann@y.example",),
         content=content,
         subject=more.pop("subject", "hello"),

@@ -7,11 +7,12 @@ import pytest
 from cli.editing import editor, first_text, with_mark, without_marks
 from cli.failures import CommandFailed
 from cli.settings import history_rows
-from cli.settings_diff import Change, changes, look_up, shown
-from cli.settings_publish import judged, took_effect, with_assignments
+from cli.settings_publish import with_assignments
 from shared.contracts import SettingsVersion
 from shared.refusals import Invalid
-from shared.settings import Settings, SettingsDocument, parse_toml, to_document
+from shared.settings import Settings, parse_toml, to_document
+from shared.settings_change import judged
+from shared.settings_diff import Change, changes
 
 DEFAULTS = to_document(Settings())
 
@@ -58,41 +59,6 @@ def test_an_empty_value_brings_the_default_back():
 def test_a_wrong_assignment_names_the_field(assignment, refusal):
     with pytest.raises((CommandFailed, Invalid), match=refusal):
         with_assignments(DEFAULTS, [assignment])
-
-
-def test_a_field_or_group_is_looked_up_by_its_key():
-    assert look_up(DEFAULTS, "sending.hold") == "5m"
-    assert look_up(DEFAULTS, "delivery") == {"mode": "relay", "address_literals": False}
-    with pytest.raises(Invalid, match=r"sending.held: is not set; known are hold, max_per_connection"):
-        look_up(DEFAULTS, "sending.held")
-
-
-@pytest.mark.parametrize(("value", "text"), [(None, "(not set)"), ("5m", '"5m"'), (7, "7"), (["a"], '["a"]')])
-def test_a_value_is_shown_as_it_is_written(value, text):
-    assert shown(value) == text
-
-
-WANTED = SettingsDocument(settings=DEFAULTS, author="ada", comment="why", revision=8)
-
-
-@pytest.mark.parametrize(
-    ("current", "ours"),
-    [
-        (version(8, comment="why"), True),
-        (version(8, {**DEFAULTS, "newer": {"field": 1}}, comment="why"), True),  # a newer scheduler's defaults
-        (version(8, comment="other"), False),
-        (version(8, author="bob", comment="why"), False),
-        (version(8, {**DEFAULTS, "tls": "none"}, comment="why"), False),
-        (version(7, comment="why"), False),
-        (None, False),
-    ],
-)
-def test_only_our_own_document_counts_as_in_force(current, ours):
-    if ours:
-        assert took_effect(current, WANTED) is current
-    else:
-        with pytest.raises(CommandFailed, match="came first"):
-            took_effect(current, WANTED)
 
 
 def test_the_history_says_what_each_version_changed():

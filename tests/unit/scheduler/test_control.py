@@ -6,7 +6,7 @@ import json
 import pytest
 
 from services.scheduler.commands import parse_command
-from services.scheduler.control import checked
+from services.scheduler.control import checked, searched
 from shared.contracts import ListMails, Release, Replace, Retract, Show, ShowSettings, Stats
 from shared.refusals import Invalid
 
@@ -85,7 +85,7 @@ def test_a_finished_message_of_too_many_octets_is_refused(message, field):
     [
         (b"", "", "not JSON"),
         (b"[]", "command", "takes one of"),
-        (b"{}", "command", "close, list, release, replace, resend, retract, settings, show, sites, stats"),
+        (b"{}", "command", "close, content, list, release, replace, resend, retract, senders, settings, show, sites"),
         (b'{"command": "retrct"}', "command", "got 'retrct'"),
         (b'{"command": null}', "command", "takes one of"),
         (b'{"command": ["retract"]}', "command", "takes one of"),
@@ -123,6 +123,13 @@ def test_what_is_no_command_is_refused_by_the_name_of_its_field(body, field, say
 def test_a_recipient_is_looked_for_as_the_store_spells_it():
     assert checked(Retract(recipient="Ann@Y.EXAMPLE")) == Retract(recipient="Ann@y.example")
     assert checked(ListMails(recipient="ann@bücher.example")).recipient == "ann@xn--bcher-kva.example"
+
+
+def test_a_sender_is_looked_for_as_the_store_spells_it():
+    assert searched(ListMails(sender="Ann@Y.EXAMPLE")) == ListMails(sender="Ann@y.example")
+    assert searched(ListMails(sender="")).sender == "", "the null reverse-path"
+    with pytest.raises(Invalid, match=r"^sender: 'nobody' is no e-mail address"):
+        searched(ListMails(sender="nobody"))
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,19 @@
 
 import csv
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
-from cli.failures import CommandFailed
 from shared.contracts import BounceClass, SuppressedAddress, SuppressionLine
+from shared.refusals import UNREADABLE, Invalid
 
 COLUMNS = SuppressedAddress.__struct_fields__
 _USUAL = ("address", "reason")  # of a file that does not name its columns
+_AT_ONCE = 1000  # addresses in one command
+_OCTETS_AT_ONCE = 1024 * 1024  # of a command, which takes 4 MiB
 _MOST_REASON = 32 * 1024  # characters, as the contract has it
 
 
@@ -39,15 +41,37 @@ def row_of(entry: SuppressedAddress) -> list[str]:
     ]
 
 
-def read_entries(lines: IO[str]) -> Iterator[SuppressedAddress]:
+def read_entries(lines: Iterable[str]) -> Iterator[SuppressedAddress]:
     """The entries of a file in either form; fields that it does not know are passed over.
 
-    Raises CommandFailed, which names the line.
+    Raises Invalid, which names the line.
     """
-    for number, line in enumerate(lines, start=1):
+    left = iter(lines)
+    for number, line in enumerate(left, start=1):
         if line.strip():
-            every = itertools.chain([line], lines)
+            every = itertools.chain([line], left)
             yield from (_json_lines if line.lstrip().startswith("{") else _csv)(every, number)
+
+
+def portions(entries: Iterable[SuppressedAddress]) -> Iterator[list[SuppressedAddress]]:
+    """The entries by as many as one command takes."""
+    part: list[SuppressedAddress] = []
+    size = 0
+    for entry in entries:
+        octets = len(msgspec.json.encode(entry))
+        if part and (len(part) == _AT_ONCE or size + octets > _OCTETS_AT_ONCE):
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += octets
+    if part:
+        yield part
+
+
+def why(entry: SuppressionLine) -> str:
+    """What put an address on the list, in words."""
+    said = " ".join(part for part in (str(entry.code or ""), entry.enhanced, entry.reply.replace("\n", " ")) if part)
+    return ": ".join(part for part in (entry.bounce_class, said) if part)
 
 
 def _json_lines(lines: Iterator[str], first: int) -> Iterator[SuppressedAddress]:
@@ -56,8 +80,8 @@ def _json_lines(lines: Iterator[str], first: int) -> Iterator[SuppressedAddress]
             continue
         try:
             found = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise CommandFailed(f"line {number}: {error}; takes JSON with an address") from error
+        except UNREADABLE as error:
+            raise Invalid(f"line {number}", f"{error}; takes JSON with an address") from error
         yield _entry(found, number)
 
 
@@ -76,7 +100,7 @@ def _csv(lines: Iterator[str], first: int) -> Iterator[SuppressedAddress]:
                 yield _entry(_cells(columns, row), first - 1 + reader.line_num)
     except csv.Error as error:
         where = f"line {first - 1 + reader.line_num}"
-        raise CommandFailed(f"{where}: {error}; takes an address, and perhaps a comma and a reason") from error
+        raise Invalid(where, f"{error}; takes an address, and perhaps a comma and a reason") from error
 
 
 def _cells(columns: tuple[str, ...], row: list[str]) -> dict[str, Any]:
@@ -92,4 +116,4 @@ def _entry(found: dict[str, Any], number: int) -> SuppressedAddress:
     try:
         return msgspec.convert(known, SuppressedAddress, strict=False)
     except msgspec.ValidationError as error:
-        raise CommandFailed(f"line {number}: {error}; takes an address, and the columns of `export`") from error
+        raise Invalid(f"line {number}", f"{error}; takes an address, and the columns of `export`") from error

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cli.dead_letters import is_chosen, origin, read_letter, reason_of, redriven
 from shared.broker import Delivery, Message, Properties
+from shared.dead_letters import is_chosen, origin, read_letter, reason_of, redriven
 from shared.topology import SEND, SUBMIT
 
 DIED = datetime(2026, 3, 1, tzinfo=UTC)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from cli.failures import CommandFailed
-from cli.suppression_file import COLUMNS, entry_of, read_entries, row_of
 from shared.contracts import BounceClass, SuppressedAddress, SuppressionLine
+from shared.refusals import Invalid
+from shared.suppression_file import COLUMNS, entry_of, read_entries, row_of
 
 TIME = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 BY_A_SERVER = SuppressionLine(
@@ -64,5 +64,5 @@ def test_plain_lists_are_read_too(text, reasons):
     ],
 )
 def test_what_can_not_be_read_is_named(text, says):
-    with pytest.raises(CommandFailed, match=says):
+    with pytest.raises(Invalid, match=says):
         read(text)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.gateway.watch import FileWatch
+from shared.file_watch import FileWatch
 
 
 def test_a_file_that_is_written_replaced_made_or_removed_has_changed(tmp_path: Path):

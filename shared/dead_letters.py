@@ -1,15 +1,23 @@
 """Dead letters as an operator sees them: where they were published, why they died, and how they go back."""
 
+import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
 
-from shared.broker import Delivery, Message, Properties
+from shared.broker import Broker, Delivery, Message, Peek, Properties
+from shared.commander import NotTaken
 from shared.dead import CAME_FROM, REASON
-from shared.topology import SEND
+from shared.topology import DEAD, SEND
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(seconds=30)  # for each answer of the broker
+_AT_ONCE = 500  # held at a time while redriving
 
 _OURS = (REASON, CAME_FROM)
 # What the broker adds while it counts deliveries and moves a message to its dead-letter exchange.
@@ -36,6 +44,82 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, Any]  # its own ones
     size: int
     body: bytes
+
+
+class Redrive(msgspec.Struct, frozen=True):
+    """What became of the dead letters."""
+
+    gone: list[DeadLetter]
+    failed: list[tuple[DeadLetter, str]]
+
+
+async def read_letters(broker: Broker, patience: timedelta = PATIENCE, *, limit: int) -> tuple[list[DeadLetter], int]:
+    """So many of them, oldest first, and how many there are.
+
+    Raises TimeoutError when the broker does not answer within its time.
+    """
+    total = await _within(patience, broker.count(DEAD))
+    async with _held(broker, min(limit, total), patience) as peek:
+        letters = [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)]
+    await _within(patience, _are_back(broker, len(letters)))
+    return letters, total
+
+
+async def redrive(broker: Broker, patience: timedelta = PATIENCE, *, only: Sequence[str]) -> Redrive:
+    """Publish them again where they were published first, all or those chosen.
+
+    It goes once through what lay there at the start: what dies again meanwhile comes to the end and is left. The
+    first page with one that is not taken is the last. Raises TimeoutError when the broker does not answer in time.
+    """
+    done = Redrive([], [])
+    left = await _within(patience, broker.count(DEAD))
+    # A selection has to see all of the queue at once, as those not chosen go back to its front.
+    page = left if only else _AT_ONCE
+    while left > 0:
+        async with _held(broker, min(page, left), patience) as peek:
+            letters = [read_letter(number, delivery) for number, delivery in enumerate(peek.deliveries, 1)]
+            for letter, delivery in zip(letters, peek.deliveries, strict=True):
+                if is_chosen(letter, only):
+                    await _redrive_one(broker, peek, letter, delivery, done, patience)
+            left = 0 if done.failed or not letters else left - len(letters)
+    return done
+
+
+async def _redrive_one(
+    broker: Broker, peek: Peek, letter: DeadLetter, delivery: Delivery, done: Redrive, patience: timedelta
+) -> None:
+    if not letter.exchange:
+        done.failed.append((letter, "nothing tells where it was published; it stays"))
+        return
+    refused = await _within(patience, broker.publisher.publish([redriven(letter, delivery)]))
+    if refused:
+        done.failed.append((letter, f"the broker did not take it: {NotTaken(refused[0])}; it stays"))
+        return
+    # Publish before ack: a crash between the two repeats it, never loses it.
+    peek.ack(delivery)
+    done.gone.append(letter)
+
+
+@asynccontextmanager
+async def _held(broker: Broker, limit: int, patience: timedelta) -> AsyncIterator[Peek]:
+    peek = await _within(patience, broker.get(DEAD, limit))
+    try:
+        yield peek
+    finally:
+        await peek.close()
+
+
+async def _are_back(broker: Broker, letters: int) -> None:
+    """The broker puts them back in its own time: whoever redrives what was just listed is to find it."""
+    for _ in range(20):  # not for ever: somebody else may hold some of them
+        if await broker.count(DEAD) >= letters:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _within(patience: timedelta, answer: Coroutine[Any, Any, T]) -> T:
+    async with asyncio.timeout(patience.total_seconds()):
+        return await answer
 
 
 def read_letter(number: int, delivery: Delivery) -> DeadLetter:

@@ -1,0 +1,51 @@
+"""A sender says that it runs, for operators to see."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from prometheus_client import Counter, Gauge
+
+from shared import metrics
+from shared.contracts import SenderLine
+from shared.mail_store import StoreThread
+from shared.presence import SAY_EVERY, say_gone, say_present
+from shared.topology import LANES
+
+
+class Presence:
+    """Tells the mail store of this sender, from its first settings to its end."""
+
+    def __init__(self, thread: StoreThread, worker: str, revision: Callable[[], int]) -> None:
+        """`revision`: of the settings in force."""
+        self._thread = thread
+        self._worker = worker
+        self._revision = revision
+        self._started = datetime.now(UTC)
+
+    async def loop(self) -> None:
+        """Say so now and again, for ever."""
+        while True:
+            await self._thread.run(say_present, self._line())
+            await asyncio.sleep(SAY_EVERY.total_seconds())
+
+    async def end(self) -> None:
+        """Say that it ends."""
+        await self._thread.run(say_gone, self._worker)
+
+    def _line(self) -> SenderLine:
+        return SenderLine(
+            name=self._worker,
+            machine=socket.gethostname(),
+            started=self._started,
+            seen=datetime.now(UTC),
+            revision=self._revision(),
+            lanes=LANES,
+            connections=_value(metrics.CONNECTIONS),
+            claimed=_value(metrics.CLAIMED),
+        )
+
+
+def _value(metric: Counter | Gauge) -> int:
+    return int(next(iter(metric.collect())).samples[0].value)
