@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from cli.node import PrivateNode
 from services.console import openapi
@@ -49,14 +50,14 @@ def console(rabbitmq: PrivateNode, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_every_answer_is_one_that_is_described(schema: Any, console: Console, method: str, path: str):
     @settings(
-        max_examples=12 * TIMES,
+        max_examples=20 * TIMES,
         deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=schema[path][method].as_strategy())
+    @given(case=st.one_of(*(schema[path][method].as_strategy(generation_mode=mode) for mode in _modes())))
     def asked(case: Any) -> None:
         case.call_and_validate(
             base_url=console.url,
@@ -66,6 +67,13 @@ def test_every_answer_is_one_that_is_described(schema: Any, console: Console, me
         )
 
     asked()
+
+
+def _modes() -> list[Any]:
+    """What the document allows, and what it does not."""
+    from schemathesis import GenerationMode
+
+    return list(GenerationMode)
 
 
 def _checks() -> list[Any]:
