@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
-    swaks libnet-ssleay-perl msmtp
+    swaks libnet-ssleay-perl msmtp chromium
 # These exclude each other, and Postfix: they are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light opensmtpd
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed.
@@ -29,7 +29,8 @@ SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp repeat docs clean rabbitmq rabbitmq-4
+.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp repeat docs screenshots clean \
+    rabbitmq rabbitmq-4
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -91,10 +92,14 @@ rabbitmq-4: ## unpack RabbitMQ 4 and its Erlang into .cache, for the tests
 	@cd .cache/$(RABBITMQ_4_FROM)/rabbitmq-server && mkdir -p bin \
 	    && ln -sf ../usr/lib/rabbitmq/bin/rabbitmq-server ../usr/bin/erl ../usr/bin/epmd ../usr/bin/erl_call bin
 
-docs: $(READY) ## write docs/asyncapi.yaml, the table of docs/settings.md and docs/conformance.md from code and tests
+docs: $(READY) ## write docs/asyncapi.yaml, openapi.json, conformance.md and the table of settings.md from code and tests
 	@$(BIN)/python -m shared.asyncapi
 	@$(BIN)/python -m shared.settings_table
+	@$(BIN)/python -m services.console.openapi
 	@$(BIN)/python -m tests.support.conformance
+
+screenshots: $(READY) servers ## take pictures of the web page into docs/screenshots
+	@$(BIN)/python -m tools.screenshots docs/screenshots $(ARGS)
 
 clean: ## remove the environment, the private node and its data, and all caches
 	@pid=$$(sed -n 's/.*"pid": *\([0-9][0-9]*\).*/\1/p' $(RUN_FILE) 2>/dev/null | head -n 1); \

@@ -4,6 +4,7 @@ import typer
 
 from cli import (
     accounts,
+    console,
     dead,
     demo,
     dkim,
@@ -53,6 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(_suppression(), name="suppression", rich_help_panel=_OPERATING)
     app.add_typer(_accounts(), name="accounts", rich_help_panel=_OPERATING)
     app.add_typer(_dkim(), name="dkim", rich_help_panel=_OPERATING)
+    app.add_typer(_console(), name="console", rich_help_panel=_OPERATING)
     app.command(
         "watch", rich_help_panel=_OPERATING, epilog=ending("pillarbox watch", "pillarbox watch --count 1 --json")
     )(watch.watch)
@@ -199,6 +201,31 @@ def _dkim() -> typer.Typer:
             codes="0 done; 1 the file is there or can not be written; 2 wrong usage",
         ),
     )(dkim.keygen)
+    return group
+
+
+def _console() -> typer.Typer:
+    group = _group("Who may use the HTTP API and the web page.")
+    group.command(
+        "token",
+        epilog=ending(
+            "pillarbox console token shop --scope submit --scope read",
+            "pillarbox console token shop --file /etc/pillarbox/tokens.toml",
+            codes="0 done; 1 the file can not be read or written; 2 wrong usage",
+        ),
+    )(console.token)
+    group.command(
+        "user",
+        epilog=ending(
+            "pillarbox console user ada",
+            "pillarbox console user rob --scope read --file /etc/pillarbox/users.toml",
+            codes="0 done; 1 the file can not be read or written; 2 wrong usage",
+        ),
+    )(console.user)
+    group.command(
+        "link",
+        epilog=ending("pillarbox console link", codes="0 done; 1 no `pillarbox up` runs here; 2 wrong usage"),
+    )(console.link)
     return group
 
 

@@ -33,6 +33,18 @@ class GatewayPlace(msgspec.Struct, frozen=True, kw_only=True):
     password_file: str
 
 
+class ConsolePlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the console listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser."""
+        return f"http://{self.host}:{self.port}"
+
+
 class RunningWorker(msgspec.Struct, frozen=True, kw_only=True):
     """One child process of `pillarbox up`."""
 
@@ -51,7 +63,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     program_urls: dict[str, str] = {}  # of the users for programs, by role; none where the broker is another's
     inbox: InboxPlace
     gateway: GatewayPlace
-    workers: dict[str, RunningWorker]  # "scheduler", "resolver", "sender-1", …, "gateway", "inbox"
+    console: ConsolePlace
+    workers: dict[str, RunningWorker]  # "scheduler", "resolver", "sender-1", …, "gateway", "console", "inbox"
 
 
 class Home:
@@ -68,6 +81,8 @@ class Home:
         self.gateway_port_file = self.path / "gateway.port"
         self.accounts_file = self.path / "accounts.toml"
         self.account_password_file = self.path / "gateway.password"
+        self.console_port_file = self.path / "console.port"
+        self.console_folder = self.path / "console"
         self.broker_folder = self.path / "broker"
         self._lock_file = self.path / "up.lock"
 
@@ -78,7 +93,7 @@ class Home:
 
     def create(self) -> None:
         """Make the folders; mail and passwords lie there, so they are their owner's alone."""
-        for folder in (self.path, self.log_folder, self.inbox_folder):
+        for folder in (self.path, self.log_folder, self.inbox_folder, self.console_folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextmanager

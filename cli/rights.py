@@ -17,6 +17,7 @@ class Role(enum.StrEnum):
     SENDER = "sender"
     GATEWAY = "gateway"
     OPERATOR = "operator"  # for the command `pillarbox`
+    CONSOLE = "console"  # HTTP API and web page
     CLIENT = "client"  # a program that submits mail and gives commands about it
     SUBMITTER = "submitter"  # a program that submits mail
     READER = "reader"  # a program that reads events
@@ -73,6 +74,12 @@ RIGHTS: dict[Role, Rights] = {
         configure=_only(*_OWN),
         write=_only(*map(_N, (SUBMIT, CONTROL, SETTINGS, RESOLVE, SEND, OUTCOME)), *_LANE_QUEUES, *_OWN),
         read=_only(_N(EVENTS), _N(SETTINGS), _N(DEAD), *_OWN),
+    ),
+    # The operator's, but that it makes no queue: answers come over its channel, and it reads the streams themselves.
+    Role.CONSOLE: Rights(
+        configure=_only(),
+        write=_only(*map(_N, (SUBMIT, CONTROL, SETTINGS, RESOLVE, SEND, OUTCOME)), *_LANE_QUEUES),
+        read=_only(_N(EVENTS), _N(SETTINGS), _N(DEAD)),
     ),
     Role.CLIENT: Rights(configure=_only(), write=_only(_N(SUBMIT), _N(CONTROL)), read=_only()),
     Role.SUBMITTER: Rights(configure=_only(), write=_only(_N(SUBMIT)), read=_only()),

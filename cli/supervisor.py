@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from cli import console_files
 from cli.child import Child, python_path
-from cli.home import GatewayPlace, Home, InboxPlace, RunFile, RunningWorker
+from cli.home import ConsolePlace, GatewayPlace, Home, InboxPlace, RunFile, RunningWorker
 from cli.keeper import Keeper
 from cli.rights import Role
 
@@ -33,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store_url: str
     inbox: InboxPlace
     gateway: GatewayPlace
+    console: ConsolePlace
     senders: int
     metrics: bool
 
@@ -47,7 +49,7 @@ class Supervisor:
     def __init__(
         self, home: Home, plan: Plan, listeners: Mapping[str, socket.socket], say: Callable[[str], None]
     ) -> None:
-        """`listeners`: the sockets of inbox and gateway, held here so that they survive those. `say` tells a person."""
+        """`listeners`: the sockets of those who listen, held here so that they survive them. `say` tells a person."""
         self._home = home
         self._plan = plan
         self._listeners = listeners
@@ -62,7 +64,7 @@ class Supervisor:
         does not.
         """
         senders = [f"sender-{number}" for number in range(1, self._plan.senders + 1)]
-        await self._start("inbox", "scheduler", "resolver", "gateway", *senders)
+        await self._start("inbox", "scheduler", "resolver", "gateway", "console", *senders)
 
     def declare_ready(self) -> None:
         """The settings are in force, too: whoever waits for `ready` in `run.json` may begin."""
@@ -107,6 +109,7 @@ class Supervisor:
             store_url=self._plan.store_url,
             inbox=self._plan.inbox,
             gateway=self._plan.gateway,
+            console=self._plan.console,
             workers={
                 name: RunningWorker(
                     pid=keeper.child.pid,
@@ -163,6 +166,7 @@ class Supervisor:
             "PILLARBOX_WORKER": name,
             **({"PILLARBOX_METRICS_PORT": "0"} if self._plan.metrics else {}),
             **(self._gateways() if name == "gateway" else {}),
+            **(console_files.environment(self._home, self._listeners[name].fileno()) if name == "console" else {}),
         }
 
     def _gateways(self) -> dict[str, str]:

@@ -14,11 +14,12 @@ from typing import Annotated
 import structlog
 import typer
 
+from cli import console_files
 from cli.client import connected, declare_topology
 from cli.failures import CommandFailed
 from cli.first_account import gateway_place
 from cli.first_settings import adjust, first_document, seed, store_has_settings
-from cli.home import Home, InboxPlace, RunFile
+from cli.home import ConsolePlace, Home, InboxPlace, RunFile
 from cli.kept_socket import kept_socket
 from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
@@ -35,7 +36,7 @@ from shared.mail_log import start_log
 log = structlog.get_logger()
 
 _BROKER_PATIENCE_S = 60.0
-_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.GATEWAY, Role.OPERATOR)
+_OURS = (Role.SETUP, Role.SCHEDULER, Role.RESOLVER, Role.SENDER, Role.GATEWAY, Role.CONSOLE, Role.OPERATOR)
 _FIRST_ANSWER = timedelta(seconds=30)  # the scheduler may be filling the settings stream from its store
 
 
@@ -64,16 +65,18 @@ def up(
                 _broker_of(place) as urls,
                 kept_socket(place.inbox_port_file, "the inbox with the settings") as (inbox, former_port),
                 kept_socket(place.gateway_port_file, "the gateway") as (gateway, _),
+                kept_socket(place.console_port_file, "the console") as (console, _),
             ):
                 plan = Plan(
                     amqp_urls=urls,
                     store_url=os.environ.get("PILLARBOX_STORE_URL") or place.store_url,
                     inbox=InboxPlace(host="127.0.0.1", port=inbox.getsockname()[1], folder=str(place.inbox_folder)),
                     gateway=gateway_place(place, gateway.getsockname()[1]),
+                    console=ConsolePlace(host="127.0.0.1", port=console.getsockname()[1]),
                     senders=senders,
                     metrics=metrics,
                 )
-                listeners = {"inbox": inbox, "gateway": gateway}
+                listeners = {"inbox": inbox, "gateway": gateway, "console": console}
                 asyncio.run(_run(place, plan, listeners, former_port, assignments or [], as_json))
         finally:
             place.forget_run()
@@ -138,7 +141,9 @@ async def _serve(
             await seed(broker, first_document(plan.inbox, assignments))
     finally:
         await broker.close()
-    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')}, gateway and test inbox")
+    remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')}, gateway, console and test inbox")
+    console_files.make(home)
+    link = console_files.new_link(home, plan.console.url)
     await supervisor.start()
     async with connected(home, _FIRST_ANSWER) as client:
         version, _ = await adjust(client, former_port, plan.inbox, assignments)
@@ -147,12 +152,12 @@ async def _serve(
         if as_json:
             print_json_line(supervisor.run_file())
         else:
-            _welcome(home, supervisor.run_file(), version)
+            _welcome(home, supervisor.run_file(), version, link)
         await asyncio.Event().wait()
 
 
-def _welcome(home: Home, run: RunFile, version: SettingsVersion) -> None:
-    screen().print(welcome(home, run, version))
+def _welcome(home: Home, run: RunFile, version: SettingsVersion, link: str) -> None:
+    screen().print(welcome(home, run, version, link))
     say("Try, in another terminal:")
     for line in suggestions(command_line(home)):
         say(f"  {plain(line)}")

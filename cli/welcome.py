@@ -18,19 +18,21 @@ from shared.environment import without_password
 from shared.topology import SUBMIT
 
 
-def welcome(home: Home, run: RunFile, version: SettingsVersion) -> RenderableType:
-    """Where to publish and where mail goes."""
+def welcome(home: Home, run: RunFile, version: SettingsVersion, link: str) -> RenderableType:
+    """Where to publish, where mail goes, and the link that signs in at the page, once."""
     grid = Table.grid(padding=(0, 2))
-    for name, words in facts(home, run, version):
+    for name, words in facts(home, run, version, link):
         grid.add_row(f"  [bold]{name}[/bold]", plain(words))
     headline = f"[bold green]Pillarbox runs[/bold green], settings revision {version.revision}. Ctrl-C stops it."
     return Group("", headline, grid, "")
 
 
-def facts(home: Home, run: RunFile, version: SettingsVersion) -> list[tuple[str, str]]:
+def facts(home: Home, run: RunFile, version: SettingsVersion, link: str) -> list[tuple[str, str]]:
     """What there is to know, by name."""
     workers = [name for name in run.workers if name != "inbox"]
     return [
+        ("steer by", f"{run.console.url}, the page; its API is below /api/v1"),
+        ("sign in by", f"{link} (once, within an hour)"),
         ("publish to", f"exchange {SUBMIT} at {without_password(run.amqp_url)}"),
         ("password", f"in {_near(home.run_file)}; the commands below find it there"),
         ("or over SMTP", f"{run.gateway.host} port {run.gateway.port}, user {run.gateway.user}, "

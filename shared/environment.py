@@ -14,7 +14,7 @@ import msgspec
 
 DEFAULT_AMQP_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
-_STORELESS = ("resolver", "gateway")
+_STORELESS = ("resolver", "gateway", "console")
 
 
 class InvalidEnvironment(ValueError):

@@ -59,6 +59,8 @@ GATEWAY_MAILS = Counter(
 GATEWAY_SIGN_INS_FAILED = Counter(
     "pillarbox_gateway_sign_ins_failed_total", "Sign-ins of clients with a wrong name or password", registry=REGISTRY
 )
+REQUESTS = Counter("pillarbox_http_requests_total", "Requests answered, by status", ["status"], registry=REGISTRY)
+SIGN_INS = Counter("pillarbox_console_sign_ins_total", "Sign-ins of people, by result", ["result"], registry=REGISTRY)
 REVISION = Gauge("pillarbox_settings_revision", "Settings revision in force", registry=REGISTRY)
 STORE_UNAVAILABLE = Gauge(
     "pillarbox_store_unavailable", "1 while the mail store can not be used and is waited for", registry=REGISTRY

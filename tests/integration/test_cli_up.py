@@ -1,18 +1,21 @@
 """`pillarbox up` from its start to its end, with the accidents in between."""
 
 import os
+import re
 import signal
 import smtplib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from cli.home import RunFile
 from cli.inbox import listen
 from cli.node import PrivateNode
+from tests.support.console import Browser
 from tests.support.ports import wait_until
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.up import Up, alive, pillarbox, running_up
@@ -29,7 +32,7 @@ def test_a_private_broker_is_started_carries_a_mail_and_is_stopped(tmp_path: Pat
         wait_until(lambda: b'"inbox"' in up.output.read_bytes(), "its line of JSON")
         [line] = [line for line in up.output.read_bytes().splitlines() if line.startswith(b"{")]
         assert msgspec.json.decode(line, type=RunFile) == run
-        assert set(run.workers) == {"inbox", "scheduler", "resolver", "gateway", "sender-1"}
+        assert set(run.workers) == {"inbox", "scheduler", "resolver", "gateway", "console", "sender-1"}
         assert all(worker.metrics_port for name, worker in run.workers.items() if name != "inbox")
         sent = up.command(*HELLO, "--hold", "0")
         assert sent.code == 0, sent.err
@@ -229,3 +232,21 @@ def test_settings_that_the_store_remembers_come_back_on_an_empty_broker(own_up: 
     finally:
         elsewhere.stop()
         delete_vhost(rabbitmq, url)
+
+
+def test_the_page_is_where_it_says_and_its_link_signs_in_once(own_up: Up):
+    url = own_up.run.console.url
+    wait_until(lambda: "(once, within an hour)" in own_up.output.read_text(), "the link")
+    [link] = re.findall(r"http://\S+/sign-in/link\?token=\S+", own_up.output.read_text())
+    assert link.startswith(url)
+    browser = Browser(url)
+    path = link.removeprefix(url)
+    assert browser.post("/sign-in/link", path, {"token": path.partition("=")[2]}).url.path == "/"
+    assert browser.get("/senders").status_code == 200
+    assert "used already" in Browser(url).get(path).text
+    again = own_up.command("console", "link")
+    assert Browser(url).get(again.out.strip().removeprefix(url)).status_code == 200
+    token = own_up.command("console", "token", "shop", "--scope", "read").out.strip()
+    api = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    assert api.get("/api/v1/settings").json()["current"]["settings"]["sending"]["hold"] == "30s"
+    assert api.post("/api/v1/retract", json={"id": "x"}).status_code == 403

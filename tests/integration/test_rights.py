@@ -29,6 +29,7 @@ BUSINESS: dict[Role, tuple[set[str], set[str], set[str]]] = {
     Role.SENDER: ({OUTCOME, DEAD}, {SETTINGS, *LANE_QUEUES}, set()),
     Role.GATEWAY: ({SUBMIT}, {SETTINGS}, set()),
     Role.OPERATOR: ({SUBMIT, CONTROL, SETTINGS, RESOLVE, SEND, OUTCOME}, {EVENTS, SETTINGS, DEAD}, OWN),
+    Role.CONSOLE: ({SUBMIT, CONTROL, SETTINGS, RESOLVE, SEND, OUTCOME}, {EVENTS, SETTINGS, DEAD}, set()),
     Role.CLIENT: ({SUBMIT, CONTROL}, set(), set()),
     Role.SUBMITTER: ({SUBMIT}, set(), set()),
     Role.READER: (set(), {EVENTS}, OWN),

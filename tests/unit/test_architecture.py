@@ -93,9 +93,15 @@ def test_only_the_senders_connection_and_the_gateways_doors_open_sockets():
     assert openers <= {"services/sender/connection.py", "services/gateway/doors.py"}
 
 
-def test_a_gateway_keeps_nothing_and_needs_no_store():
+@pytest.mark.parametrize("front_door", ["gateway", "console"])
+def test_a_front_door_keeps_nothing_and_needs_no_store(front_door: str):
     users = files_that_import("shared.mail_store") | files_that_import("sqlalchemy")
-    assert not {path for path in users if path.startswith("services/gateway/")}
+    assert not {path for path in users if path.startswith(f"services/{front_door}/")}
+
+
+def test_only_the_console_speaks_http_as_a_server():
+    users = files_that_import("litestar") | files_that_import("uvicorn")
+    assert {path for path in users if not path.startswith("services/console/")} == set()
 
 
 def test_only_the_gateway_and_the_test_inbox_speak_smtp_as_servers():

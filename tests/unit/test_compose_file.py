@@ -13,13 +13,14 @@ import yaml
 from cli.commands import build
 from cli.rights import Role
 from cli.running import run
+from services.console.environment import read_places
 from services.gateway.place import read_place
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-OURS = ("definitions", "setup", "scheduler", "resolver", "sender", "gateway")
-SIGN_IN = ("setup", "scheduler", "resolver", "sender", "gateway", "operator")
-WORKERS = ("scheduler", "resolver", "sender", "gateway")
+OURS = ("definitions", "setup", "scheduler", "resolver", "sender", "gateway", "console")
+SIGN_IN = ("setup", "scheduler", "resolver", "sender", "gateway", "console", "operator")
+WORKERS = ("scheduler", "resolver", "sender", "gateway", "console")
 USE_THE_STORE = ("scheduler", "sender")
 
 
@@ -79,6 +80,19 @@ def test_passwords_come_from_files_that_compose_puts_there(compose: dict[str, An
     for variable in ("PILLARBOX_STORE_URL", "PILLARBOX_STORE_PASSWORD_FILE"):
         assert (variable in service["environment"]) == (name in USE_THE_STORE)
     assert ("database" in service["secrets"]) == (name in USE_THE_STORE)
+
+
+def test_the_console_is_told_where_the_files_are_that_let_people_and_programs_in(
+    compose: dict[str, Any], tmp_path: Path
+):
+    service = compose["services"]["console"]
+    files = {name: value for name, value in service["environment"].items() if value.startswith("/console/")}
+    assert files.keys() == {"PILLARBOX_CONSOLE_USERS", "PILLARBOX_CONSOLE_TOKENS", "PILLARBOX_CONSOLE_SESSION_KEY"}
+    assert "./console:/console:ro" in service["volumes"]
+    assert "./console:/console" in compose["services"]["operator"]["volumes"]
+    key = tmp_path / "session.key"
+    key.write_text("0" * 64)
+    assert read_places({**service["environment"], "PILLARBOX_CONSOLE_SESSION_KEY": str(key)}).port == 8025
 
 
 @pytest.mark.parametrize("name", SIGN_IN)

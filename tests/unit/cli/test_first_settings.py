@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cli.first_settings import first_document, relays_to
-from cli.home import GatewayPlace, Home, InboxPlace, RunFile, RunningWorker
+from cli.home import ConsolePlace, GatewayPlace, Home, InboxPlace, RunFile, RunningWorker
 from cli.settings_publish import with_assignments
 from cli.welcome import welcome, where_mail_goes
 from shared.contracts import SettingsVersion
@@ -21,6 +21,7 @@ RUN = RunFile(
     store_url="sqlite:///x",
     inbox=INBOX,
     gateway=GatewayPlace(host="127.0.0.1", port=5870, user="robot", password_file="x"),
+    console=ConsolePlace(host="127.0.0.1", port=8025),
     workers={"scheduler": RunningWorker(pid=2, metrics_port=9100, log="x"), "inbox": RunningWorker(pid=3, log="x")},
 )
 FIRST = first_document(INBOX, [])
@@ -56,13 +57,14 @@ def test_it_says_where_mail_goes(assignments, words):
 
 def test_the_welcome_names_what_is_needed_and_no_password(tmp_path: Path):
     printed = Console(width=200, file=io.StringIO())
-    printed.print(welcome(Home(tmp_path), RUN, version(FIRST)))
+    printed.print(welcome(Home(tmp_path), RUN, version(FIRST), "http://127.0.0.1:8025/sign-in/link?token=t"))
     text = printed.file.getvalue()
     for words in (
         "pillarbox.submit at amqp://u:***@127.0.0.1:5/v",
         "30s",
         "9100/metrics",
         "127.0.0.1 port 5870, user robot",
+        "/sign-in/link?token=t",
     ):
         assert words in text
     assert "secret" not in text

@@ -23,7 +23,11 @@ def commands_of(app: typer.Typer) -> Iterator[str]:
 
 COMMANDS = sorted(commands_of(build()))
 # Keys and checks of this machine: neither asks a scheduler, nor fills a queue.
-OWN_CODES = {"dkim keygen", "doctor", *(command for command in COMMANDS if command.startswith("accounts "))}
+OWN_CODES = {
+    "dkim keygen",
+    "doctor",
+    *(command for command in COMMANDS if command.startswith(("accounts ", "console "))),
+}
 
 
 def test_the_commands_are_found():

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cli.failures import CommandFailed
-from cli.home import GatewayPlace, Home, InboxPlace, RunFile, find_broker
+from cli.home import ConsolePlace, GatewayPlace, Home, InboxPlace, RunFile, find_broker
 
 RUN = RunFile(
     pid=1,
@@ -16,6 +16,7 @@ RUN = RunFile(
     store_url="sqlite:///x",
     inbox=InboxPlace(host="127.0.0.1", port=2525, folder="x"),
     gateway=GatewayPlace(host="127.0.0.1", port=5870, user="robot", password_file="x"),
+    console=ConsolePlace(host="127.0.0.1", port=8025),
     workers={},
 )
 

@@ -1,0 +1,59 @@
+"""Requests and answers that flow for as long as they last: batches of mails, events.
+
+They speak ASGI themselves: Litestar's streams read the request to notice that the client has gone, so that nobody else
+could.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from litestar.types import Receive, Send
+
+from services.console.problems import refusal
+
+
+class Answering:
+    """An answer that is sent piece by piece."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def begin(self, media_type: str, status: int = 200) -> None:
+        """Send the head."""
+        headers = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, piece: bytes) -> None:
+        """Send some of it."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self) -> None:
+        """That was all."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def lines(receive: Receive, most: int) -> AsyncIterator[bytes]:
+    """The lines of a body as they come, until the client goes. Raises Refusal for one of more than `most` octets."""
+    rest = bytearray()
+    more = True
+    while more:
+        event = await receive()
+        if event["type"] != "http.request":
+            return
+        more = event["more_body"]
+        rest += event["body"]
+        *whole, last = rest.split(b"\n")
+        rest = bytearray(last)
+        for line in whole:
+            yield bytes(line)
+        if len(rest) > most:
+            raise refusal(413, f"a line takes at most {most} octets", name="too-large")
+        await asyncio.sleep(0)  # a fast client does not hold up the others
+    if rest:
+        yield bytes(rest)

@@ -1,0 +1,54 @@
+"""What the OpenAPI document says of a handler, kept beside it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared.console_accounts import Scope
+
+_KEY = "described"
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What a request may carry."""
+
+    media_type: str
+    schema: Any  # a type, or a schema as plain values
+    example: Any
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What follows when it is carried out."""
+
+    words: str
+    schema: Any = None
+    media_type: str = "application/json"
+    example: Any = None
+    or_as: str = ""  # another media type that it may come as
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of the API."""
+
+    summary: str
+    scope: Scope
+    answers: Mapping[int, Answer]
+    bodies: tuple[Body, ...] = ()
+    query: type | None = None  # a struct: each field a parameter
+    headers: Mapping[str, str] = {}  # name: what it means
+    method: str = ""  # of a handler that speaks ASGI itself
+    problems: tuple[int, ...] = ()  # beside those that every operation may end with
+
+
+def described(**fields: Any) -> dict[str, Any]:
+    """For a handler's `opt`."""
+    return {_KEY: Described(**fields)}
+
+
+def of(opt: Mapping[str, Any]) -> Described | None:
+    """What is said of a handler."""
+    found = opt.get(_KEY)
+    return found if isinstance(found, Described) else None

@@ -1,0 +1,35 @@
+"""One look at the pipeline serves everybody who looks at about the same time."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from services.console.desk import Desk, within
+from shared.stages import Sample, look, with_rates
+
+_FRESH_S = 1.0
+_COMPARABLE_S = 60.0  # a rate over a longer time says nothing of now
+_WITHIN = timedelta(seconds=10)
+
+
+class Looks:
+    """Keeps the last look."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._looking = asyncio.Lock()
+        self._last: Sample | None = None
+        self._at = float("-inf")
+
+    async def latest(self) -> Sample:
+        """What there is to see, at most a second old; with rates where somebody looked in the minute before.
+
+        Raises Away.
+        """
+        async with self._looking:
+            age = time.monotonic() - self._at
+            if self._last is None or age > _FRESH_S:
+                before = self._last if age < _COMPARABLE_S else None
+                found = await within(_WITHIN, look(self._desk.broker, self._desk.commander, before))
+                self._last, self._at = with_rates(found, before), time.monotonic()
+            return self._last

@@ -1,0 +1,115 @@
+"""A mail's content to be looked at: parsed, and made harmless by where it is shown, not by what is taken out.
+
+What is shown as HTML is shown in a frame of its own with a policy that runs nothing and loads nothing (`POLICY`).
+"""
+
+import base64
+import email.policy
+import html
+import re
+from collections.abc import Iterator
+from email.message import EmailMessage
+from email.parser import BytesParser
+
+import msgspec
+
+# A sandbox without any permission: no script, no form, no window, no origin. Images only those that the mail brings.
+POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'"
+)
+
+MOST_OCTETS = 4 * 1024 * 1024  # of a mail that is parsed to be looked at
+
+_MOST_INLINE = 1024 * 1024  # octets of images that are put into the page
+_HEADERS = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID")
+_CID = re.compile(r"cid:([^\"'\s)>]+)", re.IGNORECASE)
+_REMOTE = re.compile(
+    r"""(?:src|background|srcset)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?\s*(?:https?:)?//""", re.IGNORECASE
+)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """An attachment."""
+
+    name: str
+    kind: str
+    size: int
+
+
+class MailView(msgspec.Struct, frozen=True):
+    """What there is to see of a mail."""
+
+    headers: list[tuple[str, str]]
+    text: str
+    html: str  # "" where it has none
+    attachments: list[Part]
+    remote_images: bool  # some would be loaded from elsewhere, and are not
+
+
+def view(content: bytes) -> MailView:
+    """Read a message. Whatever it is, something comes out."""
+    try:
+        return _seen(BytesParser(policy=email.policy.default).parsebytes(content))
+    except Exception:  # Python's parser fails in many ways over headers that were made to
+        return MailView([], content.decode("utf-8", "backslashreplace"), "", [], False)
+
+
+def _seen(message: EmailMessage) -> MailView:
+    plain = _text_of(message, "plain")
+    shown = _text_of(message, "html")
+    return MailView(
+        headers=[(name, _header(message, name)) for name in _HEADERS if name in message],
+        text=plain,
+        html=_with_images(shown, message) if shown else "",
+        attachments=list(_attachments(message)),
+        remote_images=bool(_REMOTE.search(shown)),
+    )
+
+
+def document(seen: MailView) -> bytes:
+    """The page for the frame."""
+    body = seen.html or f"<pre>{html.escape(seen.text)}</pre>"
+    head = '<!doctype html><meta charset="utf-8"><title>Mail</title><style>pre{white-space:pre-wrap}</style>'
+    return f"{head}{body}".encode("utf-8", "replace")
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    try:
+        return str(message[name])
+    except Exception:  # the parser of structured headers fails in many ways over hostile ones
+        return "(can not be read)"
+
+
+def _text_of(message: EmailMessage, kind: str) -> str:
+    try:
+        part = message.get_body(preferencelist=(kind,))
+        return str(part.get_content()) if part is not None else ""
+    except (LookupError, ValueError, AttributeError, TypeError, AssertionError):  # charsets and encodings of any name
+        return ""
+
+
+def _attachments(message: EmailMessage) -> Iterator[Part]:
+    for part in message.walk():
+        name = _file_name(part)
+        if not part.is_multipart() and (name or part.get_content_disposition() == "attachment"):
+            payload = part.get_payload(decode=True)
+            yield Part(name or "(no name)", part.get_content_type(), len(payload) if isinstance(payload, bytes) else 0)
+
+
+def _file_name(part: EmailMessage) -> str:
+    try:
+        return part.get_filename() or ""
+    except (LookupError, ValueError, TypeError):
+        return ""
+
+
+def _with_images(shown: str, message: EmailMessage) -> str:
+    """The images that the mail brings with it, in the place of their names."""
+    images: dict[str, str] = {}
+    room = _MOST_INLINE
+    for part in message.walk():
+        name, payload = str(part.get("Content-ID", "")).strip().strip("<>"), part.get_payload(decode=True)
+        if name and part.get_content_maintype() == "image" and isinstance(payload, bytes) and len(payload) <= room:
+            room -= len(payload)
+            images[name] = f"data:{part.get_content_type()};base64,{base64.b64encode(payload).decode()}"
+    return _CID.sub(lambda found: images.get(found[1], found[0]), shown)

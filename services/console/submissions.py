@@ -1,0 +1,116 @@
+"""Submissions on their way from HTTP to the broker: judged as far as can be done here, then published as they came."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from shared.addresses import parse_addresses
+from shared.broker import Message, Properties
+from shared.contracts import AddressList, BatchLabel, Notice, Priority, Ret, Submission
+from shared.durations import Duration, encode_duration
+from shared.reading import parse_submission
+from shared.refusals import Invalid
+from shared.topology import SUBMIT
+
+STRUCTURED = ("application/json", "application/msgpack")
+FINISHED = "message/rfc822"
+
+# Characters of addresses that are judged here: more would hold up everybody, and the scheduler judges all of them.
+_JUDGED = 65_536
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Envelope and handling of a finished message, as parameters of the address."""
+
+    mail_from: str | None = None  # the reverse-path; empty: the null one; absent: from the message
+    rcpt_to: str | None = None  # addresses, with commas; absent: from the message
+    hold: Duration | None = None
+    send_at: datetime | None = None
+    give_up_after: Duration | None = None
+    batch: BatchLabel = ""
+    priority: Priority = "normal"
+    notify: str | None = None  # never; or of failure, delay and success some, with commas
+    ret: Ret | None = None
+    ignore_suppression: Literal["true", "false"] = "false"
+    unsubscribe_url: str | None = None
+
+
+def structured(body: bytes, kind: str, mail: str) -> Message:
+    """The message of a structured submission. Raises Invalid."""
+    check_addresses(parse_submission(body, kind))
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=kind))
+
+
+def finished(body: bytes, wishes: Wishes, mail: str) -> Message:
+    """The message of a finished one. Raises Invalid."""
+    for name, text in (("mail_from", wishes.mail_from), ("rcpt_to", wishes.rcpt_to)):
+        _check(name, text or "")
+    if not body.strip():
+        raise Invalid("content", "is empty; takes a message (RFC 5322)")
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=FINISHED, headers=dict(_headers(wishes))))
+
+
+def encoded(submission: Submission, mail: str) -> Message:
+    """The message of a submission that was put together here. Raises Invalid."""
+    check_addresses(submission)
+    body = msgspec.json.encode(submission, enc_hook=encode_duration)
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type="application/json"))
+
+
+def check_addresses(submission: Submission) -> None:
+    """What everybody mistypes is said at once, and not by an event. Raises Invalid."""
+    lists = {"from": submission.from_, **{name: getattr(submission, name) for name in ("to", "cc", "bcc", "reply_to")}}
+    if not (submission.to or submission.cc or submission.bcc):
+        raise Invalid("to", "no recipient; takes at least one address in to, cc or bcc")
+    if sum(map(_length, lists.values())) > _JUDGED:
+        return
+    for name, value in lists.items():
+        for where, text in _texts(name, value):
+            _check(where, text)
+    if not submission.from_.strip():
+        raise Invalid("from", "has no addresses; takes exactly one")
+
+
+def _headers(wishes: Wishes) -> Mapping[str, Any]:
+    """As AMQP headers; only what is said."""
+    said = {
+        "mail-from": wishes.mail_from,
+        "rcpt-to": wishes.rcpt_to,
+        "hold": None if wishes.hold is None else str(wishes.hold),
+        "send_at": None if wishes.send_at is None else wishes.send_at.isoformat(),
+        "give_up_after": None if wishes.give_up_after is None else str(wishes.give_up_after),
+        "batch": wishes.batch or None,
+        "priority": None if wishes.priority == "normal" else wishes.priority,
+        "notify": _notices(wishes.notify),
+        "ret": wishes.ret,
+        "ignore_suppression": True if wishes.ignore_suppression == "true" else None,
+        "unsubscribe_url": wishes.unsubscribe_url,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _notices(text: str | None) -> Any:
+    if text is None or text == "never":
+        return text
+    words = [word.strip() for word in text.split(",")]
+    try:
+        return msgspec.convert(words, list[Notice])
+    except msgspec.ValidationError as error:
+        raise Invalid("notify", f"got {text[:80]!r}; takes never, or failure, delay and success with commas") from error
+
+
+def _texts(name: str, value: AddressList) -> list[tuple[str, str]]:
+    return [(name, value)] if isinstance(value, str) else [(f"{name}[{at}]", text) for at, text in enumerate(value)]
+
+
+def _length(value: AddressList) -> int:
+    return len(value) if isinstance(value, str) else sum(map(len, value))
+
+
+def _check(field: str, text: str) -> None:
+    try:
+        parse_addresses("" if text == "<>" else text)
+    except ValueError as error:
+        raise Invalid(field, str(error)) from error

@@ -1,0 +1,199 @@
+"""A person's doings in a browser, with the Content-Security-Policy on: it complains of nothing and asks nobody else."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from cli.node import PrivateNode
+from tests.support.chromium import PROGRAM, Watched, chromium
+from tests.support.console import PASSWORD, Console
+from tests.support.pipeline import Pipeline, a_mail, relay_to
+from tests.support.rabbitmq import delete_vhost, new_vhost
+from tests.support.sinks import RecordingSink
+from tools.weigh import PAGES, weigh
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium: `make servers` installs it")
+
+
+@pytest.fixture(scope="module")
+def sink_behind() -> Iterator[RecordingSink]:
+    with RecordingSink() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def running(
+    rabbitmq: PrivateNode, sink_behind: RecordingSink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    folder = tmp_path_factory.mktemp("steered")
+    url = new_vhost(rabbitmq)
+    settings = relay_to(sink_behind, sending={"hold": "10m"}, retry={"schedule": ["1h"]})
+    with Pipeline(url, f"sqlite:///{folder}/mail.db", folder, settings) as pipeline:
+        yield pipeline
+    delete_vhost(rabbitmq, url)
+
+
+@pytest.fixture(scope="module")
+def console(running: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    with Console(running.amqp_url, tmp_path_factory.mktemp("console")) as console:
+        yield console
+
+
+@pytest.fixture(scope="module")
+def browser(console: Console) -> Iterator[Browser]:
+    """Started last: while Playwright's loop runs, no other can be started in this thread."""
+    assert console.url
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def watched(browser: Browser, console: Console) -> Iterator[Watched]:
+    """A page of somebody who has signed in; at the end nothing was asked elsewhere."""
+    context = browser.new_context(base_url=console.url)
+    watched = Watched(context.new_page())
+    page = watched.page
+    page.goto("/")
+    expect(page).to_have_url(re.compile("/sign-in$"))
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    yield watched
+    context.close()
+    assert {url for url in watched.requests if not url.startswith((console.url, "data:"))} == set()
+
+
+@pytest.fixture
+def page(watched: Watched) -> Iterator[Page]:
+    """The same, with nothing to complain of."""
+    yield watched.page
+    assert watched.complaints == []
+
+
+def test_a_test_mail_is_submitted_seen_held_and_taken_back(page: Page):
+    page.get_by_role("link", name="Send a test mail").click()
+    page.get_by_label("From").fill("Ada <ada@shop.example>")
+    page.get_by_label("To").fill("friend@example.net")
+    page.get_by_label("Subject").fill("Oops")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("status")).to_have_text("The mail was submitted.")
+    expect(page.get_by_role("heading", name="Oops")).to_be_visible()
+    expect(page.locator(".badge").first).to_have_text("held")
+
+    page.get_by_role("link", name="Held").click()
+    row = page.get_by_role("row").filter(has_text="Oops")
+    expect(row.locator("time")).to_have_text(re.compile(r"^in (9|10)m"))
+    row.get_by_role("checkbox").check()
+    expect(page.get_by_text("1 chosen")).to_be_visible()
+    page.get_by_role("button", name="Take back…").last.click()
+    expect(page.get_by_text("This can not be undone")).to_be_visible()
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_role("status")).to_have_text("1 taken back.")
+
+    page.get_by_role("link", name="Mails", exact=True).click()
+    expect(page.get_by_role("row").filter(has_text="Oops").locator(".badge")).to_have_text("retracted")
+
+
+def test_the_hold_is_changed_after_a_look_at_the_difference(page: Page, running: Pipeline):
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Hold").fill("20m")
+    page.get_by_label("Why").fill("more time to think")
+    page.get_by_role("button", name="Review the change").click()
+    row = page.get_by_role("row").filter(has_text="sending.hold")
+    expect(row.locator("del")).to_have_text('"10m"')
+    expect(row.locator("ins")).to_have_text('"20m"')
+    page.get_by_role("button", name=re.compile("^Save as revision")).click()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^Revision \d+ is in force\.$"))
+    expect(page.get_by_label("Hold")).to_have_value("20m")
+    expect(page.get_by_text("more time to think")).to_be_visible()
+    assert running.control("settings")["current"]["settings"]["sending"]["hold"] == "20m"
+
+
+def test_the_story_of_a_deferred_mail_tells_the_reason_and_the_next_try(
+    page: Page, running: Pipeline, sink_behind: RecordingSink
+):
+    sink_behind.answer("RCPT", "busy@example.net", "451 4.3.2 come back later")
+    running.submit(a_mail("Invoice", to=["busy@example.net"], hold=0), "invoice-1")
+    running.wait_for_event("deferred", "invoice-1")
+    page.get_by_role("link", name="Mails", exact=True).click()
+    page.get_by_label("State").select_option("deferred")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Invoice").click()
+    waits = page.get_by_role("region", name="Why it waits")
+    expect(waits).to_contain_text("451 4.3.2 come back later")
+    expect(waits).to_contain_text("attempt 2 follows at")
+    row = page.get_by_role("row").filter(has_text="busy@example.net")
+    expect(row.locator("time[data-until]")).to_have_text(re.compile(r"^in (59m|1h)"))
+    expect(page.locator(".timeline")).to_contain_text("come back later")
+
+
+def test_the_overview_lives(page: Page, running: Pipeline):
+    held = page.locator(".tile").filter(has_text="Held").locator(".tile-count")
+    before = int(held.inner_text())
+    running.submit(a_mail("One more", hold="1h"))
+    expect(held).to_have_text(str(before + 1))
+
+
+@pytest.fixture
+def spy() -> Iterator[socket.socket]:
+    """Who would know that somebody looks at a mail."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def test_the_content_of_a_mail_is_shown_and_does_nothing(watched: Watched, running: Pipeline, spy: socket.socket):
+    page = watched.page
+    image = f'<img src="http://127.0.0.1:{spy.getsockname()[1]}/spy.gif" alt="spy">'
+    html = f'<h1>Hello</h1><script>parent.document.title="x"</script>{image}'
+    running.submit(a_mail("Rich", html=html, hold="1h"), "rich-1")
+    running.wait_for_event("held", "rich-1")
+    with page.expect_response(re.compile("/rendered$")):
+        page.goto("/mails/rich-1")
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="Hello")).to_be_visible()
+    assert page.title().startswith("Rich")
+    assert len(watched.complaints) == 2, "that a script was not run, and an image not loaded"
+    assert "Blocked script execution" in watched.complaints[0]
+    assert "spy.gif" in watched.complaints[1]
+    with pytest.raises(BlockingIOError):
+        spy.accept()
+
+
+def test_the_page_is_used_by_keyboard_alone(page: Page):
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Send a test mail")).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+
+
+def test_nothing_of_the_page_is_wider_than_a_phone(page: Page):
+    page.set_viewport_size({"width": 360, "height": 800})
+    for path in PAGES:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_each_page_is_light_asks_nobody_else_and_has_a_label_on_every_field(
+    page: Page, browser: Browser, console: Console
+):
+    session = page.context.storage_state()
+    for path in PAGES:
+        found = weigh(browser, console.url, session, path)
+        assert 10_000 < found.octets < 150_000, found
+        assert not found.elsewhere, found
+        assert not found.unlabelled, found
+
+
+def test_the_form_of_the_settings_goes_back_as_it_came(page: Page, tmp_path: Path):
+    page.goto("/settings")
+    page.get_by_role("button", name="Review the change").click()
+    expect(page.get_by_text("Nothing would change")).to_be_visible()

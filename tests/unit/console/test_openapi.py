@@ -1,0 +1,58 @@
+"""docs/openapi.json says what the handlers are; its examples are what they are examples of."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from services.console import openapi
+from services.console.app import api_handlers
+
+FILE = Path(__file__).parents[3] / "docs" / "openapi.json"
+DOCUMENT = json.loads(openapi.rendered())
+
+
+def test_the_file_is_up_to_date():
+    assert FILE.read_text(encoding="utf-8") == openapi.rendered(), "docs/openapi.json is stale: run `make docs`"
+
+
+def test_every_handler_is_described():
+    there = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert len(there) == len(list(openapi._operations(api_handlers())))
+    assert ("/api/v1/mails", "post") in there
+
+
+def contents() -> list[tuple[str, dict]]:
+    """Whatever is described with an example, of JSON."""
+    found = []
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for body in bodies:
+                for kind, content in body.get("content", {}).items():
+                    if "json" in kind and "lines" not in kind and "jsonl" not in kind:
+                        found.append((f"{method} {path} {kind}", content))
+    return found
+
+
+@pytest.mark.parametrize(("where", "content"), contents())
+def test_an_example_is_what_it_is_an_example_of(where, content):
+    if "example" not in content:
+        return
+    schema = {**content["schema"], "components": DOCUMENT["components"]}
+    jsonschema.validate(content["example"], schema)
+
+
+def test_every_operation_says_its_scope_and_its_problems():
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            assert "with the scope" in operation["description"], path
+            assert {"401", "403", "503"} <= operation["responses"].keys()
+
+
+def test_references_lead_somewhere():
+    text = json.dumps(DOCUMENT)
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
+        assert name in DOCUMENT["components"]["schemas"]
