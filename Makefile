@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
 
 SERVERS_FOR_TESTS := rabbitmq-server postfix libsasl2-modules sasl2-bin nsd postgresql opendkim opendkim-tools \
-    swaks libnet-ssleay-perl msmtp curl chromium
+    swaks libnet-ssleay-perl msmtp curl chromium libatomic1
 # Exim excludes Postfix; of Prometheus only its promtool is run. They are unpacked side by side and not installed.
 UNPACKED_FOR_TESTS := exim4-daemon-light prometheus
 # The release of Debian that has RabbitMQ 4, for the tests to run against it beside the one installed, and OpenSMTPD 7:
