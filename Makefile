@@ -4,8 +4,8 @@ PYTHON ?= python3
 PACKAGES ?= tools/packages
 UNPACKED ?= tools/unpacked
 ROUNDS ?= 20
-# Tests wait for most of their time. A file stays with one of the four; the order is kept, for the longest come first.
-PARALLEL ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests wait for most of their time. A file stays with one of the five; the order is kept, for the longest come first.
+PARALLEL ?= --numprocesses 5 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 VENV := .venv
@@ -33,8 +33,8 @@ SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick haraka soak soak-smtp recipes repeat docs screenshots clean \
-    rabbitmq rabbitmq-4 opensmtpd-7
+.PHONY: help up demo test servers check bench bench-quick bench-cases haraka soak soak-smtp recipes repeat docs \
+    screenshots clean rabbitmq rabbitmq-4 opensmtpd-7
 
 help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
@@ -46,7 +46,7 @@ up: $(READY) rabbitmq ## run everything here: broker, workers and a test inbox
 demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
 	@$(BIN)/pillarbox demo $(ARGS)
 
-test: $(READY) servers ## run every test, four files at a time (ARGS='-k name' for some, one by one)
+test: $(READY) servers ## run every test, five files at a time (ARGS='-k name' for some, one by one)
 	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 servers: ## install and unpack the servers that the tests start
@@ -67,6 +67,9 @@ bench: $(READY) haraka ## run the benchmarks, some twenty minutes
 bench-quick: $(READY) ## run short benchmarks (ARGS=--compare: and fail where a figure fell back)
 	@$(PACKAGES) $(SERVERS_FOR_BENCHES)
 	@$(BIN)/python -m bench --quick $(ARGS)
+
+bench-cases: $(READY) servers ## run each benchmark as small as can be, to see that it works
+	@BENCHES=1 $(BIN)/python -m pytest tests/integration/test_bench_cases.py $(ARGS)
 
 haraka: ## install Haraka, a peer of the benchmarks, into .cache, if there is an npm
 	@[ -x $(HARAKA)/node_modules/.bin/haraka ] || { mkdir -p $(HARAKA) && npm install --prefix $(HARAKA) --silent \

@@ -1,7 +1,6 @@
 """Three RabbitMQ nodes are killed one after another under load, each started again: every mail arrives once."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +12,12 @@ from tests.support.rabbitmq import sync_queue_registry
 from tests.support.rabbitmq_cluster import members, temporary_cluster, url_of
 from tests.support.sinks import RecordingSink
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.each_rabbitmq]  # three nodes, each started twice
+pytestmark = pytest.mark.timeout(300)  # three nodes, each started twice
 
 
 @pytest.fixture
-def cluster(release: Path | None) -> Iterator[Sequence[PrivateNode]]:
-    with temporary_cluster(scripts=release) as nodes:
+def cluster() -> Iterator[Sequence[PrivateNode]]:
+    with temporary_cluster() as nodes:
         yield nodes
 
 

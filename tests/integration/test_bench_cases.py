@@ -13,6 +13,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="Postfix can be started by root alone"),
     pytest.mark.timeout(300),  # each starts up to four brokers or Postfixes, one after another
 ]
+# Together they take five minutes, for what few will change.
+by_itself = pytest.mark.skipif("BENCHES" not in os.environ, reason="make bench-cases runs it")
 
 
 def _bench(case: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -32,12 +34,14 @@ def _figures(finding: dict[str, Any], name: str = "Pillarbox") -> dict[str, floa
     return finding["medians"][name]
 
 
+@by_itself
 def test_structured_submissions_are_measured_beside_finished_ones(tmp_path: Path) -> None:
     finding = _run("structured", tmp_path, "--mails", "50", "--senders", "1")
 
     assert finding["ratios"]["JSON / message/rfc822"] > 0
 
 
+@by_itself
 def test_in_direct_mode_both_find_the_sites_of_the_domains_by_the_same_name_server(tmp_path: Path) -> None:
     finding = _run("direct", tmp_path, "--mails", "200", "--senders", "1")
 
@@ -47,6 +51,7 @@ def test_in_direct_mode_both_find_the_sites_of_the_domains_by_the_same_name_serv
     assert "name server" in {cost["process"] for cost in finding["rounds"][0]["Postfix"]["costs"]}
 
 
+@by_itself
 def test_over_one_connection_no_mail_takes_less_than_a_round_trip(tmp_path: Path) -> None:
     finding = _run("round-trip", tmp_path, "--mails", "20", "--senders", "1")
 
@@ -56,6 +61,7 @@ def test_over_one_connection_no_mail_takes_less_than_a_round_trip(tmp_path: Path
     assert finding["ratios"]["Pillarbox, 50 ms / Postfix, 50 ms"] > 1
 
 
+@by_itself
 def test_held_mails_are_admitted_shown_taken_back_and_released(tmp_path: Path) -> None:
     figures = _figures(_run("hold", tmp_path, "--mails", "300", "--senders", "1"))
 
@@ -63,6 +69,7 @@ def test_held_mails_are_admitted_shown_taken_back_and_released(tmp_path: Path) -
     assert {"admission, mails/s", "release, mails/s", "one show, median, ms", "one retract, median, ms"} <= set(figures)
 
 
+@by_itself
 def test_latency_is_told_at_a_fifth_of_the_capacity(tmp_path: Path) -> None:
     figures = _figures(_run("latency", tmp_path, "--mails", "100", "--senders", "1"))
 
@@ -70,6 +77,7 @@ def test_latency_is_told_at_a_fifth_of_the_capacity(tmp_path: Path) -> None:
     assert figures["submitted, mails/s"] < figures["capacity, mails/s"] / 2
 
 
+@by_itself
 def test_more_senders_are_measured_beside_one_and_drawn(tmp_path: Path) -> None:
     finding = _run("scaling", tmp_path, "--mails", "100", "--senders", "2")
 
@@ -84,6 +92,7 @@ def test_a_storm_of_deferrals_is_settled_and_the_mails_go_out_afterwards(tmp_pat
     assert figures["sent afterwards, mails/s"] > 0
 
 
+@by_itself
 def test_a_quick_run_is_kept_and_compared(tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
     quick = ["--quick", "--mails", "200", "--senders", "1", "--kept", str(kept)]
