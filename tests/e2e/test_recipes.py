@@ -5,11 +5,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from cli.node import PrivateNode
 from tests.support.certificates import Authority
+from tests.support.console import Console
 from tests.support.gateway import PASSWORD, USER, Gateway, variables_for
 from tests.support.pipeline import Pipeline, relay_to
 from tests.support.postfix import PrivatePostfix
@@ -24,7 +26,7 @@ HERE = {
     "django": ["Test email from ", "Your order 4711"],
     "celery": ["Your order 4711"],
     "pika": ["Your order 4713"],
-    "curl": ["The backup is done"],
+    "curl": ["The backup is done", "Your order 4721"],
 }
 ELSEWHERE = {
     "node": ["Your order 4715", "Your order 4716"],
@@ -34,24 +36,32 @@ ELSEWHERE = {
 RUN_BY_HAND = ("README", "migration")  # tables, and what is tried below
 
 
+class FrontDoors(NamedTuple):
+    """In front of a whole pipeline, for all recipes."""
+
+    gateway: Gateway
+    console: Console
+    sink: RecordingSink
+
+
 @pytest.fixture(scope="module")
 def running(
     rabbitmq: PrivateNode, authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, RecordingSink]]:
-    """A gateway in front of a whole pipeline, for all recipes."""
+) -> Iterator[FrontDoors]:
     folder, url = tmp_path_factory.mktemp("recipes"), new_vhost(rabbitmq)
     variables = variables_for(folder, authority)
     with (
         RecordingSink() as sink,
         Pipeline(url, f"sqlite:///{folder}/mail.db", folder, relay_to(sink), environment=variables) as pipeline,
+        Console(pipeline.amqp_url, folder / "console") as console,
     ):
         made = Gateway(pipeline, variables, authority)
         made.start()
-        yield made, sink
+        yield FrontDoors(made, console, sink)
     delete_vhost(rabbitmq, url)
 
 
-def variables_of(gateway: Gateway) -> dict[str, str]:
+def variables_of(gateway: Gateway, console: Console) -> dict[str, str]:
     """What docs/recipes/README.md says that programs read."""
     return {
         "AMQP_URL": gateway.pipeline.amqp_url,
@@ -59,6 +69,8 @@ def variables_of(gateway: Gateway) -> dict[str, str]:
         "SMTP_PORT": str(gateway.port),
         "SMTP_USER": USER,
         "SMTP_PASSWORD": PASSWORD,
+        "CONSOLE_URL": console.url,
+        "CONSOLE_TOKEN": console.tokens["all"],
         "SSL_CERT_FILE": str(gateway.authority.file),
         "CURL_CA_BUNDLE": str(gateway.authority.file),  # goes before the other, should somebody have set it
         "NODE_EXTRA_CA_CERTS": str(gateway.authority.file),
@@ -66,16 +78,16 @@ def variables_of(gateway: Gateway) -> dict[str, str]:
     }
 
 
-def arrives(name: str, subjects: list[str], running: tuple[Gateway, RecordingSink], folder: Path) -> str:
+def arrives(name: str, subjects: list[str], running: FrontDoors, folder: Path) -> str:
     """Run a recipe; these mails arrive, once each, and no others."""
-    gateway, sink = running
+    gateway, console, sink = running
     sink.forget_mails()
 
     def arrived() -> None:
         sink.wait_for(len(subjects), 60)
         gateway.pipeline.client.wait_until(lambda: not gateway.pipeline.open_recipients(), "all final")
 
-    said = Recipe(name).run(folder, variables_of(gateway), arrived)
+    said = Recipe(name).run(folder, variables_of(gateway, console), arrived)
     found = sorted(str(mail.message["Subject"]) for mail in sink.mails)
     assert len(found) == len(subjects), found
     assert all(one.startswith(other) for one, other in zip(found, sorted(subjects), strict=True)), found
@@ -85,7 +97,7 @@ def arrives(name: str, subjects: list[str], running: tuple[Gateway, RecordingSin
 
 
 @pytest.mark.parametrize("name", HERE)
-def test_a_recipe_runs_and_its_mail_arrives(name: str, running: tuple[Gateway, RecordingSink], tmp_path: Path):
+def test_a_recipe_runs_and_its_mail_arrives(name: str, running: FrontDoors, tmp_path: Path):
     said = arrives(name, HERE[name], running, tmp_path)
     if name == "pika":
         assert said == "{'retracted': 1}\n"
@@ -93,12 +105,12 @@ def test_a_recipe_runs_and_its_mail_arrives(name: str, running: tuple[Gateway, R
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 @pytest.mark.skipif("RECIPES" not in os.environ, reason="make recipes installs what it needs, and runs it")
-def test_a_recipe_of_another_language_runs(name: str, running: tuple[Gateway, RecordingSink], tmp_path: Path):
+def test_a_recipe_of_another_language_runs(name: str, running: FrontDoors, tmp_path: Path):
     arrives(name, ELSEWHERE[name], running, tmp_path)
 
 
-def test_a_postfix_hands_over_to_the_gateway(running: tuple[Gateway, RecordingSink], tmp_path: Path):
-    gateway, sink = running
+def test_a_postfix_hands_over_to_the_gateway(running: FrontDoors, tmp_path: Path):
+    gateway, _, sink = running
     sink.forget_mails()
     said = dict(re.findall(r"^(\w+) = (.+)$", Recipe("migration").files["main.cf"], re.MULTILINE))
     assert said.pop("relayhost") == "[gateway.example]:587"
