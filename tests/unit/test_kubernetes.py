@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cli.rights import Role
+from services.console.environment import read_places
 from services.gateway.place import read_place
 from services.sender.__main__ import _STOPS_WITHIN_S
 from shared.topology import LANES, lane_queue
@@ -19,7 +20,7 @@ from shared.topology import LANES, lane_queue
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
-WORKERS = ("scheduler", "resolver", "sender", "gateway")
+WORKERS = ("scheduler", "resolver", "sender", "gateway", "console")
 USE_THE_STORE = ("scheduler", "sender")
 
 # Of KEDA's own definitions (config/crd/bases in its repository, v2.17), as far as they are used here.
@@ -207,7 +208,7 @@ def test_each_is_the_user_of_its_role_and_no_password_stands_anywhere(role: str)
 def test_every_variable_is_one_that_the_code_reads(role: str):
     read = {
         name
-        for file in ("shared/environment.py", "services/gateway/place.py")
+        for file in ("shared/environment.py", "services/gateway/place.py", "services/console/environment.py")
         for name in re.findall(r"PILLARBOX_[A-Z_]+", (ROOT / file).read_text(encoding="utf-8"))
     }
     said = {variable for variable in environment_of(role) if variable.startswith("PILLARBOX_")}
@@ -229,7 +230,7 @@ def test_probes_ask_the_port_that_serves_the_metrics(role: str):
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         asked = container[probe].get("httpGet") or container[probe]["tcpSocket"]
         assert asked["port"] in ports
-        assert asked.get("path", "/metrics") == "/metrics"
+        assert asked.get("path", "/metrics") == ("/health" if asked["port"] == "http" else "/metrics")
 
 
 @pytest.mark.parametrize("role", PODS)
@@ -266,8 +267,8 @@ def test_selectors_find_the_pods_of_their_role_and_no_others(role: str):
         DEPLOYMENTS[role]["spec"]["selector"]["matchLabels"],
         of_kind("PodDisruptionBudget")[f"pillarbox-{role}"]["spec"]["selector"]["matchLabels"],
     ]
-    if role == "gateway":
-        selectors.append(of_kind("Service")["pillarbox-gateway"]["spec"]["selector"])
+    if service := of_kind("Service").get(f"pillarbox-{role}"):
+        selectors.append(service["spec"]["selector"])
     for selector in selectors:
         assert [name for name, its in labels.items() if selector.items() <= its.items()] == [role]
 
@@ -287,6 +288,18 @@ def test_the_gateway_can_start_with_its_environment():
     assert place.certificate is not None
     assert place.accounts is not None
     for file in (place.certificate.certificate, place.certificate.key, place.accounts):
+        assert str(file.parent) in mounted
+
+
+def test_the_console_can_start_with_its_environment():
+    variables, files = environment_of("console"), {"PILLARBOX_CONSOLE_SESSION_KEY": ""}
+    places = read_places({**variables, **files})
+    ports = {port["name"]: port["containerPort"] for port in container_of("console")["ports"]}
+    assert (places.host, places.port) == ("0.0.0.0", ports["http"])
+    assert places.secure
+    mounted = {mount["mountPath"] for mount in container_of("console")["volumeMounts"]}
+    for file in (places.users, places.tokens, Path(variables["PILLARBOX_CONSOLE_SESSION_KEY"])):
+        assert file is not None
         assert str(file.parent) in mounted
 
 
