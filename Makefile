@@ -4,8 +4,8 @@ PYTHON ?= python3
 PACKAGES ?= tools/packages
 UNPACKED ?= tools/unpacked
 ROUNDS ?= 20
-# Tests wait for most of their time. A file stays with one of the five; the order is kept, for the longest come first.
-PARALLEL ?= --numprocesses 5 --dist loadfile --no-loadscope-reorder
+# Tests wait for most of their time. A file stays with one of the four; the order is kept, for the longest come first.
+PARALLEL ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 VENV := .venv
@@ -46,7 +46,7 @@ up: $(READY) rabbitmq ## run everything here: broker, workers and a test inbox
 demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
 	@$(BIN)/pillarbox demo $(ARGS)
 
-test: $(READY) servers ## run every test, five files at a time (ARGS='-k name' for some, one by one)
+test: $(READY) servers ## run every test, four files at a time (ARGS='-k name' for some, one by one)
 	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 servers: ## install and unpack the servers that the tests start

@@ -27,7 +27,6 @@ input()
 """
 
 
-@pytest.mark.each_rabbitmq
 @pytest.mark.parametrize("end", [PrivateNode.stop, PrivateNode.kill])
 def test_confirmed_messages_outlive_the_node(own_node: PrivateNode, end: Callable[[PrivateNode], None]):
     url = own_node.amqp_url
