@@ -9,6 +9,7 @@ PARALLEL ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 VENV := .venv
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 RUN_FILE := .pillarbox/run.json
@@ -40,10 +41,10 @@ help: ## list the targets
 	@echo "make TARGET [ARGS='...']   (ARGS go to the program behind the target)"
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-up: $(READY) rabbitmq ## run everything here: broker, workers and a test inbox
+up: $(INSTALLED) rabbitmq ## run everything here: broker, workers and a test inbox
 	@$(BIN)/pillarbox up $(ARGS)
 
-demo: $(READY) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
+demo: $(INSTALLED) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
 	@$(BIN)/pillarbox demo $(ARGS)
 
 test: $(READY) servers ## run every test, four files at a time (ARGS='-k name' for some, one by one)
@@ -132,7 +133,7 @@ rabbitmq:
 	@[ -n "$$PILLARBOX_AMQP_URL$$PILLARBOX_RABBITMQ" ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] \
 	    || command -v rabbitmq-server >/dev/null || $(PACKAGES) rabbitmq-server
 
-$(READY): pyproject.toml
+$(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON): install Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "make: $$($(PYTHON) --version) is too old: Pillarbox takes 3.11 or newer;" \
@@ -140,5 +141,11 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(PACKAGES) python3-venv
 	@echo "make: installing Pillarbox into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .
+	@touch $@
+
+# What tests, checks and benchmarks need beside it: `make up` does not wait for that.
+$(READY): $(INSTALLED)
+	@echo "make: installing what tests and checks need into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[dev]'
 	@touch $@
