@@ -40,7 +40,6 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     gate = SiteGate(thread, environment.worker, lambda: feed.settings.retry)
     journal = Journal(environment.journal, environment.store_url, environment.worker, lambda: feed.revision)
     reporter = Reporter(environment.worker, broker.publisher, desk, journal, lambda: feed.revision)
-    presence = Presence(thread, environment.worker, lambda: feed.revision)
     finished = asyncio.Event()
 
     def most() -> int:
@@ -54,11 +53,12 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             spans = attempt_spans(tracer_of("sender", environment.worker, environment.traces))
             new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing, spans)
             every = [Lane(number, broker, reporter, most, new_site) for number in range(LANES)]
-            present = asyncio.create_task(presence.loop())
             await asyncio.gather(*(lane.run(stop) for lane in every))
-            present.cancel()
-            await presence.end()
         finished.set()
+
+    async def present() -> None:
+        await feed.first()
+        await Presence(thread, environment.worker, lambda: feed.revision).loop()
 
     async def no_longer() -> None:
         await stop.wait()
@@ -68,7 +68,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
 
     takeover = Takeover(environment.journal, environment.store_url, thread, broker.publisher)
     loops = feed.follow(), desk.claim_loop(), desk.renew_loop(), gate.run(), reporter.loop(), takeover.loop()
-    await run_until(finished, *loops, lanes(), no_longer())
+    await run_until(finished, *loops, lanes(), present(), no_longer())
     journal.close()
     thread.close()
 

@@ -1,6 +1,7 @@
 """A sender says that it runs, for operators to see."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,9 +14,12 @@ from shared.mail_store import StoreThread
 from shared.presence import SAY_EVERY, say_gone, say_present
 from shared.topology import LANES
 
+# A store that is away hears of no end; a minute later it counts as one all the same.
+_END_WITHIN_S = 2.0
+
 
 class Presence:
-    """Tells the mail store of this sender, from its first settings to its end."""
+    """Tells the mail store of this sender."""
 
     def __init__(self, thread: StoreThread, worker: str, revision: Callable[[], int]) -> None:
         """`revision`: of the settings in force."""
@@ -25,14 +29,15 @@ class Presence:
         self._started = datetime.now(UTC)
 
     async def loop(self) -> None:
-        """Say so now and again, for ever."""
-        while True:
-            await self._thread.run(say_present, self._line())
-            await asyncio.sleep(SAY_EVERY.total_seconds())
-
-    async def end(self) -> None:
-        """Say that it ends."""
-        await self._thread.run(say_gone, self._worker)
+        """Say so now and again, and at the end that it is one."""
+        try:
+            while True:
+                await self._thread.run(say_present, self._line())
+                await asyncio.sleep(SAY_EVERY.total_seconds())
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_WITHIN_S):
+                    await self._thread.run(say_gone, self._worker)
 
     def _line(self) -> SenderLine:
         return SenderLine(

@@ -411,12 +411,13 @@ class SiteQueue:
         return bool(results)
 
     def _take(self, results: Sequence[MailResult]) -> None:
+        octets = 0
         for result in results:
             self._unsent -= len(result.mail.content)
             match result:
                 case Sent(mail, outcomes):
                     if any(isinstance(outcome, Delivered) for outcome in outcomes):
-                        metrics.DELIVERED_BYTES.inc(len(mail.content))
+                        octets += len(mail.content)
                     self.stalled_s, self._parking = 0.0, None
                     self._learn_from(outcomes)
                     self._report_mail(mail.key, outcomes)
@@ -426,6 +427,7 @@ class SiteQueue:
                     self._report_mail(mail.key, [Parked(NOT_OURS)] * len(mail.recipients))
                 case Untouched(mail):
                     self._again.append(mail)
+        metrics.DELIVERED_BYTES.inc(octets)
         self._room.set()
 
     def _learn_from(self, outcomes: Sequence[Outcome]) -> None:

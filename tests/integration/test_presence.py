@@ -1,8 +1,11 @@
 """Senders say that they run, and are forgotten when they no longer do; times of what was just delivered."""
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -10,7 +13,7 @@ from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.recent import Recent, stage_times
 from services.sender.presence import Presence
 from shared.contracts import OutcomeReport, RecipientOutcome, SenderLine
-from shared.mail_store import StoreThread, senders
+from shared.mail_store import StoreThread, create_tables, senders
 from shared.outcomes import Delivered
 from shared.presence import forget_gone, list_present, say_gone, say_present
 from shared.settings import Retry
@@ -52,7 +55,7 @@ def test_a_sender_says_so_at_once_and_takes_its_word_back_at_its_end(store: Open
         while not (found := store.run(list_present, datetime.now(UTC))):
             await asyncio.sleep(0.01)
         saying.cancel()
-        await presence.end()
+        await asyncio.wait([saying])
         left = store.run(list_present, datetime.now(UTC))
         thread.close()
         return found, left
@@ -60,6 +63,24 @@ def test_a_sender_says_so_at_once_and_takes_its_word_back_at_its_end(store: Open
     [line], left = asyncio.run(live())
     assert (line.name, line.revision, line.lanes) == ("sender-9", 12, 4)
     assert left == []
+
+
+def test_a_store_that_is_away_does_not_keep_a_sender_from_its_end(sqlite_url: str, tmp_path: Path):
+    async def end() -> bool:
+        thread = StoreThread(f"{sqlite_url}?timeout=0.05")
+        await thread.run(create_tables)
+        saying = asyncio.create_task(Presence(thread, "sender-9", lambda: 12).loop())
+        while not await thread.run(list_present, datetime.now(UTC)):
+            await asyncio.sleep(0.01)
+        with contextlib.closing(sqlite3.connect(tmp_path / "mail.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            saying.cancel()
+            async with asyncio.timeout(30):
+                await asyncio.wait([saying])
+        thread.close()
+        return saying.cancelled()
+
+    assert asyncio.run(end())
 
 
 # ---------------------------------------------------------------------------------------------------------
