@@ -47,7 +47,7 @@ up: $(INSTALLED) rabbitmq ## run everything here: broker, workers and a test inb
 demo: $(INSTALLED) rabbitmq ## publish some hundred mails, take one back, watch the others arrive
 	@$(BIN)/pillarbox demo $(ARGS)
 
-test: $(READY) servers ## run every test, four files at a time (ARGS='-k name' for some, one by one)
+test: $(READY) servers ## run the tests, four files at a time (ARGS='-k name' for some, one by one)
 	@$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL))
 
 servers: ## install and unpack the servers that the tests start

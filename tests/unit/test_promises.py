@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+# Reasons, words and figures; and the pages that have tables of their own, this one among them.
+PROMISE_NOTHING = {"decisions", "glossary", "benchmarks", "architecture", "conformance", "reliability"}
+
 _REFERENCE = re.compile(r"(?<![\w/])(?:tests/)?((?:[a-z0-9_]+/)*test_[a-z0-9_]+\.py)((?:::\w+)*)")
 
 
@@ -71,6 +74,12 @@ def test_every_promise_names_a_test(page: str, heading: str):
     promises = [row for row in rows(section(page, heading)) if not re.fullmatch(r"\d+", row[1])]  # figures
     assert len(promises) > 5
     assert [row[0] for row in promises if not references(row[-1])] == []
+
+
+def test_every_page_has_its_promises_listed():
+    pages = {path.stem for path in (ROOT / "docs").iterdir() if path.suffix == ".md" or path.name == "recipes"}
+    listed = set(re.findall(r"^### (.+)$", section("reliability.md", "## Which test holds it"), re.MULTILINE))
+    assert {name.lower() for name in listed} == pages - PROMISE_NOTHING | {"readme", "this page"}
 
 
 def test_every_row_of_the_crash_table_names_a_test():
