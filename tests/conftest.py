@@ -52,11 +52,25 @@ def amqp_url(rabbitmq: PrivateNode) -> Iterator[str]:
     delete_vhost(rabbitmq, url)
 
 
-@pytest.fixture
-def own_node(release: Path | None) -> Iterator[PrivateNode]:
-    """A RabbitMQ node of the test's own, to be killed and started again."""
+@pytest.fixture(scope="module")
+def mortal_node(release: Path | None) -> Iterator[PrivateNode]:
+    """The node behind `own_node`: a start costs some seconds."""
     with temporary_node(release) as node:
         yield node
+
+
+@pytest.fixture
+def own_node(mortal_node: PrivateNode) -> PrivateNode:
+    """A RabbitMQ node of the tests of one file, to be killed and started again; each finds it running."""
+    if not mortal_node.running:
+        mortal_node.start()
+    return mortal_node
+
+
+@pytest.fixture
+def own_url(own_node: PrivateNode) -> str:
+    """The URL of a virtual host of that node that nobody has used."""
+    return new_vhost(own_node)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,10 @@
 
 from zlib import crc32
 
+# Mails of a site that are worth a lane of their own. What a message costs on its way is the same for one mail and for
+# ten, and several connections help only those that are many: so few mails travel in one message.
+FEW = 4
+
 
 def lanes_of(site: str, width: int, lanes: int) -> tuple[int, ...]:
     """The lanes of a site: the first by a stable hash of the site, then `width` consecutive ones, at most all."""
@@ -9,6 +13,8 @@ def lanes_of(site: str, width: int, lanes: int) -> tuple[int, ...]:
     return tuple((first + step) % lanes for step in range(min(width, lanes)))
 
 
-def lane_of(site: str, mail_id: str, width: int, lanes: int) -> int:
-    """The lane of one mail among its site's: every attempt of a mail takes the same one."""
-    return (crc32(site.encode()) + crc32(mail_id.encode()) % min(width, lanes)) % lanes
+def lanes_for(site: str, mail_id: str, count: int, width: int, lanes: int) -> tuple[int, ...]:
+    """The lanes for so many mails of a site that are routed together, one for every few; `mail_id` is of the first."""
+    those = lanes_of(site, width, lanes)
+    first = crc32(mail_id.encode())
+    return tuple(those[(first + step) % len(those)] for step in range(min(-(-count // FEW), len(those))))

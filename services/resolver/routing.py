@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.resolver.domains import domain_of
-from services.resolver.lanes import lane_of
 from services.resolver.plan import MxHosts
 from services.resolver.relay import relay_route
 from shared.contracts import Pace, Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
@@ -27,11 +26,17 @@ class FindsHosts(Protocol):
         """Where the domain's mail goes, or why it can not."""
 
 
-class Assigned(Struct, frozen=True):
-    """Recipients of one site, and the lane that they take."""
+class Leg(Struct, frozen=True):
+    """A route, and over how many lanes its site's mail is spread."""
 
-    lane: int
     route: Route
+    width: int
+
+
+class Assigned(Struct, frozen=True):
+    """Recipients of one site, and how they go."""
+
+    leg: Leg
     request: SendRequest
 
 
@@ -40,13 +45,6 @@ class Routed(Struct, frozen=True):
 
     sends: list[Assigned]  # one per site
     failures: list[RecipientOutcome]
-
-
-class Leg(Struct, frozen=True):
-    """A route, and over how many lanes its site's mail is spread."""
-
-    route: Route
-    width: int
 
 
 async def route(request: RouteRequest, settings: Settings, revision: int, mx: FindsHosts, lanes: int) -> Routed:
@@ -62,7 +60,7 @@ async def route(request: RouteRequest, settings: Settings, revision: int, mx: Fi
             by_site.setdefault(leg.route.site, (leg, []))[1].append(recipient)
         else:
             failures.append(RecipientOutcome(recipient.no, request.attempt, leg))
-    return Routed([_send(request, leg, some, lanes) for leg, some in by_site.values()], failures)
+    return Routed([_send(request, leg, some) for leg, some in by_site.values()], failures)
 
 
 async def _legs(
@@ -113,9 +111,8 @@ def mx_leg(domain: str, found: MxHosts, settings: Settings, revision: int, lanes
     return Leg(Route(found.site, found.hosts, settings.tls, None, revision, pace=pace), width)
 
 
-def _send(request: RouteRequest, leg: Leg, recipients: list[Recipient], lanes: int) -> Assigned:
+def _send(request: RouteRequest, leg: Leg, recipients: list[Recipient]) -> Assigned:
     envelope = request.envelope
     if len(recipients) < len(envelope.recipients):
         envelope = replace(envelope, recipients=tuple(recipients))
-    lane = lane_of(leg.route.site, envelope.mail, leg.width, lanes)
-    return Assigned(lane, leg.route, SendRequest(envelope, request.attempt))
+    return Assigned(leg, SendRequest(envelope, request.attempt))

@@ -9,10 +9,11 @@ import msgspec
 import structlog
 
 from services.resolver.mx import MxResolver
-from services.resolver.routing import Assigned, Routed, route
+from services.resolver.parts import Part, parts_of
+from services.resolver.routing import Routed, route
 from shared import metrics
 from shared.broker import Consumer, Delivery, Message, Publisher
-from shared.contracts import OutcomeReport, Pace, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
+from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
 from shared.dead import put_aside
 from shared.outcomes import Deferred, Parked
 from shared.refusals import UNREADABLE
@@ -100,16 +101,16 @@ class ResolverWorker:
 
     async def _publish(self, routed: Iterable[Routed], revision: int) -> None:
         failures = [failure for one in routed for failure in one.failures]
-        parts = together(assigned for one in routed for assigned in one.sends)
+        parts = list(parts_of((assigned for one in routed for assigned in one.sends), LANES))
         sends = {id(message := _message(part)): (message, part) for part in parts}
         refused = await self._publisher.publish([message for message, _ in sends.values()])
         for refusal in refused:
             _, part = sends[id(refusal.message)]
             failures += _parked(part, refusal.reason)
-            self._full[part[0].lane].seen(refusal.reason, next="its_mail_waits_in_the_store")
-        for lane in {part[0].lane for part in parts} - {int(refusal.message.key) for refusal in refused}:
+            self._full[part.lane].seen(refusal.reason, next="its_mail_waits_in_the_store")
+        for lane in {part.lane for part in parts} - {int(refusal.message.key) for refusal in refused}:
             self._full[lane].over()
-        metrics.ROUTED.inc(sum(len(assigned.request.envelope.recipients) for part in parts for assigned in part))
+        metrics.ROUTED.inc(sum(len(assigned.request.envelope.recipients) for part in parts for assigned in part.sends))
         metrics.UNROUTABLE.inc(len(failures))
         if failures:
             await self._report(failures, revision)
@@ -130,28 +131,19 @@ def _trace(tracer: "Tracer", requests: Sequence[RouteRequest], routed: Sequence[
             said: dict[str, str | int] = {
                 "pillarbox.mail": envelope.mail,
                 "pillarbox.attempt": request.attempt,
-                "pillarbox.sites": ",".join(assigned.route.site for assigned in found.sends),
+                "pillarbox.sites": ",".join(assigned.leg.route.site for assigned in found.sends),
             }
             failure = f"{len(found.failures)} recipients without a route" if found.failures else ""
             tracer.record("pillarbox.resolve", envelope.trace, begun_ns, said, failure)
 
 
-def together(sends: Iterable[Assigned]) -> list[list[Assigned]]:
-    """What travels in one message each: of one lane and one site, so that no site waits for another's mail."""
-    parts: dict[tuple[int, str, Pace | None], list[Assigned]] = {}
-    for assigned in sends:
-        route = assigned.route
-        parts.setdefault((assigned.lane, route.site, route.pace), []).append(assigned)
-    return list(parts.values())
+def _message(part: Part) -> Message:
+    requests = SendRequests(part.sends[0].leg.route, tuple(assigned.request for assigned in part.sends))
+    return Message(SEND, str(part.lane), _encoder.encode(requests))
 
 
-def _message(part: Sequence[Assigned]) -> Message:
-    requests = SendRequests(part[0].route, tuple(assigned.request for assigned in part))
-    return Message(SEND, str(part[0].lane), _encoder.encode(requests))
-
-
-def _parked(part: Iterable[Assigned], reason: str) -> Iterator[RecipientOutcome]:
-    for assigned in part:
-        parked = Parked(f"the lane of {assigned.route.site} is full: {reason}", _WHEN_FULL_S)
+def _parked(part: Part, reason: str) -> Iterator[RecipientOutcome]:
+    for assigned in part.sends:
+        parked = Parked(f"the lane of {assigned.leg.route.site} is full: {reason}", _WHEN_FULL_S)
         for recipient in assigned.request.envelope.recipients:
             yield RecipientOutcome(recipient.no, assigned.request.attempt, parked)

@@ -6,7 +6,7 @@ Each is a function of an open transaction (`StoreThread.run`); statements work o
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -127,7 +127,7 @@ def _insert_mails(connection: sa.Connection, drafts: list[Draft]) -> dict[str, i
     there = {
         number
         for part in chunks(numbers)
-        for number in _mails_there.run(connection, numbers=numbers_for(connection, part)).scalars()
+        for (number,) in _mails_there.run(connection, numbers=numbers_for(connection, part))
     }
     return {id: number for id, number in given.items() if number in there}
 
@@ -244,12 +244,38 @@ _pending_columns = (
     mails.c.give_up,
 )
 
+_envelope_columns = tuple(mails.c[name] for name in ("reverse_path", "size", "eight_bit", "smtputf8", "notify", "ret"))
+
+
+class _DueRow(NamedTuple):
+    """Of both, in their order."""
+
+    no: int
+    mail: int
+    address: str
+    state: int
+    attempt: int
+    worker: str
+    released: int | None
+    claimed: int | None
+    site: str | None
+    in_doubt: bool
+    lapses: int
+    id: str
+    batch: str
+    admitted: int
+    give_up: int
+    reverse_path: str
+    size: int
+    eight_bit: bool
+    smtputf8: bool
+    notify: str
+    ret: str
+
+
 _due = HotStatement(
     lambda _: (
-        sa.select(
-            *_pending_columns,
-            *(mails.c[name] for name in ("reverse_path", "size", "eight_bit", "smtputf8", "notify", "ret")),
-        )
+        sa.select(*_pending_columns, *_envelope_columns)
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(recipients.c.wake <= bindparam("now"))
         .order_by(recipients.c.wake)
@@ -315,7 +341,7 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
 
     Also those whose lease has run out go again: their attempt number stays, so whichever copy comes first counts.
     """
-    rows = _due.run(connection, now=milliseconds(now), most=most).all()
+    rows = [_DueRow._make(row) for row in _due.run(connection, now=milliseconds(now), most=most)]
     lapsed = [_pending(row) for row in rows if row.state in _LAPSES]
     going = [row for row in rows if row.state not in _LAPSES]
     lease_end = now + RELEASING_LEASE
@@ -325,18 +351,18 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
     return Due(_leaving(going, lease_end), lapsed, len(rows))
 
 
-def _leaving(rows: Sequence[Any], lease_end: datetime) -> list[Leaving]:
-    groups: dict[tuple[int, int, bool], list[Any]] = {}
+def _leaving(rows: Sequence[_DueRow], lease_end: datetime) -> list[Leaving]:
+    groups: dict[tuple[int, int, bool], list[_DueRow]] = {}
     for row in rows:
         groups.setdefault((row.mail, row.attempt, _goes_alone(row)), []).append(row)
     return [Leaving(_request(group), group[0].batch, lease_end) for group in groups.values()]
 
 
-def _goes_alone(row: Any) -> bool:
-    return bool(row.lapses >= ALONE_AFTER)
+def _goes_alone(row: _DueRow) -> bool:
+    return row.lapses >= ALONE_AFTER
 
 
-def _request(rows: list[Any]) -> RouteRequest:
+def _request(rows: list[_DueRow]) -> RouteRequest:
     """The request for recipients of one mail that are at the same attempt."""
     mail = rows[0]
     to = tuple(Recipient(row.no, row.address) for row in rows)
@@ -368,8 +394,8 @@ def mark_unclaimed(
 
     Where all are claimed by then, it costs one look into an index and no row is written.
     """
-    left = _still_releasing.run(connection, first=milliseconds(first), last=milliseconds(last)).scalars()
-    mark_released(connection, list(set(numbers).intersection(left)), now)
+    left = _still_releasing.run(connection, first=milliseconds(first), last=milliseconds(last))
+    mark_released(connection, list({number for (number,) in left}.intersection(numbers)), now)
 
 
 def put_back(connection: sa.Connection, numbers: Sequence[int], wake: datetime) -> None:
@@ -421,7 +447,7 @@ def find_pending(connection: sa.Connection, outcomes: Iterable[RecipientOutcome]
     """The rows that outcomes are for, by recipient number; replaced recipients have none."""
     found: dict[int, Pending] = {}
     for part in chunks([outcome.recipient for outcome in outcomes]):
-        for row in _pending_by_number.run(connection, numbers=numbers_for(connection, part)).all():
+        for row in _pending_by_number.run(connection, numbers=numbers_for(connection, part)):
             found[row[0]] = _pending(row)
     return found
 
@@ -436,7 +462,7 @@ def settle(connection: sa.Connection, changes: Sequence[Change]) -> None:
         connection.execute(sa.insert(history), earlier)
 
 
-def _pending(row: Any) -> Pending:
+def _pending(row: tuple[Any, ...]) -> Pending:
     """Of a row that begins with `_pending_columns`."""
     number, mail_no, address, state, attempt, worker, released, claimed, site, in_doubt, lapses, *of_mail = row[:15]
     mail, batch, admitted, give_up = of_mail

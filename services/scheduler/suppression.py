@@ -30,6 +30,7 @@ from shared.contracts import (
     SuppressionsAnswer,
     SuppressionsRemoved,
 )
+from shared.hot_statements import HotStatement
 from shared.mail_store import State, suppressions
 from shared.settings import Suppression
 from shared.smtp_reply import Reply, own_verdict
@@ -54,7 +55,7 @@ def key_of(address: str) -> str:
     return f"{address.rpartition('@')[0].lower()}@{ascii_domain_of(address).lower()}"
 
 
-_any = sa.select(sa.exists().select_from(suppressions))
+_any = HotStatement(lambda _: sa.select(sa.literal(1)).select_from(suppressions).limit(1))
 
 _valid = sa.or_(suppressions.c.until.is_(None), suppressions.c.until > bindparam("now"))
 
@@ -67,7 +68,7 @@ _among = sa.select(
 def verdicts(connection: sa.Connection, drafts: Iterable[Draft]) -> dict[str, Reply]:
     """The verdicts on those recipients of the drafts that are on the list, by address as the draft spells it."""
     asking = [draft for draft in drafts if not draft.ignore_suppression]
-    if not asking or not connection.execute(_any).scalar():
+    if not asking or not _any.run(connection):
         return {}
     now = max(draft.admitted for draft in asking)
     keys = {address: key_of(address) for draft in asking for address in draft.composed.recipients}

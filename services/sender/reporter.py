@@ -19,7 +19,9 @@ from shared.trouble import Trouble
 
 log = structlog.get_logger()
 
-_GATHER_S = 0.002  # the broker's cost is per message: outcomes that come together travel together
+# The broker's cost is per message, so outcomes travel together. Nobody waits for them but whoever looks, and the window
+# of a lane: the next message of work comes when an earlier one is acknowledged.
+_GATHER_S = 0.010
 _PER_MESSAGE = 200
 # Longer, and whoever stops us takes to `kill -9`.
 _FLUSHED_WITHIN_S = 10.0

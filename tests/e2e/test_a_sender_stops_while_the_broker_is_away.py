@@ -8,9 +8,9 @@ from tests.support.sinks import RecordingSink
 
 
 def test_it_does_not_wait_for_the_broker_for_ever(
-    start_pipeline: StartPipeline, own_node: PrivateNode, sink: RecordingSink
+    start_pipeline: StartPipeline, own_node: PrivateNode, own_url: str, sink: RecordingSink
 ):
-    pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url)
+    pipeline = start_pipeline(relay_to(sink), amqp_url=own_url)
     pause = sink.pause(".")
     [mail] = pipeline.submit_many(1)
     pause.wait(30)

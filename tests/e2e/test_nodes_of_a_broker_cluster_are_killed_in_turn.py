@@ -12,7 +12,7 @@ from tests.support.rabbitmq import sync_queue_registry
 from tests.support.rabbitmq_cluster import members, temporary_cluster, url_of
 from tests.support.sinks import RecordingSink
 
-pytestmark = pytest.mark.timeout(300)  # three nodes, each started twice
+pytestmark = pytest.mark.timeout(600)  # three nodes, each started twice, on processors that others use as well
 
 
 @pytest.fixture

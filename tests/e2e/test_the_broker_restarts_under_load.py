@@ -14,21 +14,25 @@ pytestmark = pytest.mark.each_rabbitmq
 
 
 def test_every_mail_arrives_once_when_the_broker_is_killed(
-    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
+    own_node: PrivateNode, own_url: str, start_pipeline: StartPipeline, sink: RecordingSink
 ):
-    assert_every_mail_arrives_once_after(PrivateNode.kill, own_node, start_pipeline, sink)
+    assert_every_mail_arrives_once_after(PrivateNode.kill, own_node, own_url, start_pipeline, sink)
 
 
 def test_every_mail_arrives_once_when_the_broker_is_stopped(
-    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
+    own_node: PrivateNode, own_url: str, start_pipeline: StartPipeline, sink: RecordingSink
 ):
-    assert_every_mail_arrives_once_after(PrivateNode.stop, own_node, start_pipeline, sink)
+    assert_every_mail_arrives_once_after(PrivateNode.stop, own_node, own_url, start_pipeline, sink)
 
 
 def assert_every_mail_arrives_once_after(
-    end: Callable[[PrivateNode], None], node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
+    end: Callable[[PrivateNode], None],
+    node: PrivateNode,
+    url: str,
+    start_pipeline: StartPipeline,
+    sink: RecordingSink,
 ) -> None:
-    pipeline = start_pipeline(relay_to(sink), amqp_url=node.amqp_url, senders=2)
+    pipeline = start_pipeline(relay_to(sink), amqp_url=url, senders=2)
     pipeline.wait_for_event("rejected", pipeline.submit(b"{", content_type="application/json"))
     sync_queue_registry(node)
 
@@ -48,9 +52,9 @@ def assert_every_mail_arrives_once_after(
 
 
 def test_every_mail_arrives_once_when_all_connections_are_dropped(
-    own_node: PrivateNode, start_pipeline: StartPipeline, sink: RecordingSink
+    own_node: PrivateNode, own_url: str, start_pipeline: StartPipeline, sink: RecordingSink
 ):
-    pipeline = start_pipeline(relay_to(sink), amqp_url=own_node.amqp_url, senders=2)
+    pipeline = start_pipeline(relay_to(sink), amqp_url=own_url, senders=2)
 
     with pipeline.load(rate=100) as load:
         for _ in range(3):

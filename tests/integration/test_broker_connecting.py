@@ -268,13 +268,13 @@ def test_of_several_nodes_one_that_answers_is_enough(amqp_url):
 
 
 @pytest.mark.each_rabbitmq
-def test_nothing_confirmed_is_lost_when_the_node_is_killed_with_publishes_in_flight(own_node):
+def test_nothing_confirmed_is_lost_when_the_node_is_killed_with_publishes_in_flight(own_node, own_url):
     """The consumer resumes by itself, and every call of publish comes back."""
 
     async def scene() -> None:
         confirmed: list[bytes] = []
         consumed: set[bytes] = set()
-        async with opened(own_node.amqp_url, queue("q", QUORUM)) as broker:
+        async with opened(own_url, queue("q", QUORUM)) as broker:
             await asyncio.to_thread(sync_queue_registry, own_node)
 
             async def publish(start: int) -> None:
@@ -307,10 +307,10 @@ def test_nothing_confirmed_is_lost_when_the_node_is_killed_with_publishes_in_fli
     run(scene())
 
 
-def test_a_worker_may_start_before_its_broker_and_close_while_it_is_away(own_node):
+def test_a_worker_may_start_before_its_broker_and_close_while_it_is_away(own_node, own_url):
     async def scene() -> None:
         await asyncio.to_thread(own_node.stop)
-        broker = Broker(own_node.amqp_url, "early")
+        broker = Broker(own_url, "early")
         starting = asyncio.create_task(broker.start())
         await asyncio.to_thread(own_node.start)
         await starting

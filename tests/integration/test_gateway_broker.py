@@ -20,9 +20,9 @@ LOOPBACK = {"PILLARBOX_GATEWAY_NETWORKS": "127.0.0.0/8"}
 
 
 @pytest.fixture
-def gateway(own_node: PrivateNode, authority: Authority, tmp_path: Path) -> Iterator[Gateway]:
+def gateway(own_url: str, authority: Authority, tmp_path: Path) -> Iterator[Gateway]:
     """One with a broker of its own, whose clients need not sign in."""
-    with running_gateway(own_node.amqp_url, tmp_path, authority, {"sending": {"hold": 0}}, **LOOPBACK) as running:
+    with running_gateway(own_url, tmp_path, authority, {"sending": {"hold": 0}}, **LOOPBACK) as running:
         yield running
 
 
@@ -70,9 +70,9 @@ def test_a_broker_that_dies_with_mail_in_its_hands_gets_none_twice(own_node: Pri
     assert [mail.id for mail in gateway.submitted(1)] == [taken.rpartition(" ")[2]]
 
 
-def test_a_full_queue_costs_a_451_until_there_is_room(own_node: PrivateNode, gateway: Gateway):
+def test_a_full_queue_costs_a_451_until_there_is_room(own_node: PrivateNode, own_url: str, gateway: Gateway):
     with greeted(gateway) as talk:
-        with queues_limited(own_node, own_node.amqp_url, "^pillarbox.submit$", 1):
+        with queues_limited(own_node, own_url, "^pillarbox.submit$", 1):
             replies: list[str] = []
 
             def refused() -> bool:

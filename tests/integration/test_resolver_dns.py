@@ -572,7 +572,7 @@ def test_the_settings_say_who_is_asked_and_where_to_dial(server):
     result = asyncio.run(route(request, settings, 1, MxResolver.of(settings), lanes=4))
     [send] = result.sends
     [failure] = result.failures
-    assert send.route.hosts == (Host("lo.example.test", 2525, ("127.0.0.1", "::1")),)
+    assert send.leg.route.hosts == (Host("lo.example.test", 2525, ("127.0.0.1", "::1")),)
     assert [recipient.no for recipient in send.request.envelope.recipients] == [0, 2]
     assert (failure.recipient, verdict(failure.outcome)) == (1, "556 5.1.10")
 

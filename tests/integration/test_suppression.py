@@ -230,9 +230,10 @@ def test_thousands_of_recipients_are_asked_about_at_once(store):
     assert len(recipients_of(admission)) == 2997
 
 
-def test_an_empty_list_costs_a_batch_one_statement(store):
+def test_an_empty_list_costs_a_batch_one_statement(sqlite_url):
+    store = OpenStore(sqlite_url)
     asked: list[str] = []
-    sa.event.listen(store.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    sa.event.listen(store.engine, "checkout", lambda driver, *_: driver.set_trace_callback(asked.append))
     store.admit(*(a_draft(f"order-{number}") for number in range(50)))
     assert len([statement for statement in asked if "suppressions" in statement]) == 1
 

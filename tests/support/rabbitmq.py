@@ -56,12 +56,12 @@ def delete_vhost(node: PrivateNode, url: str) -> None:
 
 
 def sync_queue_registry(node: PrivateNode) -> None:
-    """Have the node write down which quorum queues it has, before a test kills it.
+    """Have the node write down which quorum queues and virtual hosts it has, before a test kills it.
 
     It does so half a second after a declaration; a queue that a crash catches before is lost, with messages that were
     confirmed (seen with 3.10.8: every access to it times out after the restart).
     """
-    evaluate(node, "[ok = dets:sync(Table) || Table <- dets:all()]")
+    evaluate(node, "ok = mnesia:sync_log(), [ok = dets:sync(Table) || Table <- dets:all()]")
 
 
 def listen_for_tls(

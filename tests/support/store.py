@@ -70,7 +70,8 @@ class OpenStore:
 
     def run(self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction of its own."""
-        return transact(self.engine, function, *args, **kwargs)
+        with self.engine.connect() as connection:
+            return transact(connection, function, *args, **kwargs)
 
     def admit(self, *drafts: Draft) -> Admission:
         """Admit drafts."""

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from services.resolver.lanes import lane_of, lanes_of
+from services.resolver.lanes import lanes_for, lanes_of
 
 SITE = "mx:mx1.example.net,mx2.example.net"
 
@@ -27,22 +27,30 @@ def test_a_site_has_as_many_consecutive_lanes_as_it_is_wide(site, width, lanes, 
 
 
 @pytest.mark.parametrize(
-    ("mail", "expected"),
-    [("order-1", 7), ("order-2", 5), ("0190a6c8-0f4e-7cc3-98a4-0a1f5f6f1a2b", 7)],
+    ("mail", "count", "expected"),
+    [
+        ("order-1", 1, (7,)),
+        ("order-2", 1, (5,)),
+        ("0190a6c8-0f4e-7cc3-98a4-0a1f5f6f1a2b", 1, (7,)),
+        ("order-1", 4, (7,)),  # few travel together
+        ("order-1", 5, (7, 4)),  # past the last of the site's lanes comes the first
+        ("order-1", 13, (7, 4, 5, 6)),
+        ("order-1", 1000, (7, 4, 5, 6)),  # no more than the site has
+    ],
 )
-def test_a_mail_has_the_same_lane_in_every_process_and_release(mail, expected):
-    assert lane_of(SITE, mail, width=4, lanes=16) == expected
+def test_few_mails_take_one_lane_and_many_take_all_of_the_sites(mail, count, expected):
+    assert lanes_for(SITE, mail, count, width=4, lanes=16) == expected
 
 
 @pytest.mark.parametrize(("width", "lanes"), [(1, 1), (1, 8), (3, 8), (8, 8), (64, 8)])
 def test_a_mail_takes_one_of_its_sites_lanes_and_together_they_take_all(width, lanes):
-    taken = {lane_of(SITE, f"mail-{n}", width, lanes) for n in range(400)}
+    taken = {lane for n in range(400) for lane in lanes_for(SITE, f"mail-{n}", 1, width, lanes)}
     assert taken == set(lanes_of(SITE, width, lanes))
 
 
 @pytest.mark.parametrize("mail", ["mail-{}", "{:032x}", "2024-11-{:05d}@shop.example"])
 def test_mails_with_consecutive_ids_spread_evenly(mail):
-    counts = Counter(lane_of(SITE, mail.format(n), width=4, lanes=4) for n in range(4000))
+    counts = Counter(lane for n in range(4000) for lane in lanes_for(SITE, mail.format(n), 1, width=4, lanes=4))
     assert max(counts.values()) < 1.2 * min(counts.values())
 
 
