@@ -83,7 +83,7 @@ def keep(folder: Path, kept: Kept, content: bytes) -> str:
     """Write a mail; each file appears whole, the .eml last. Returns the name without its ending."""
     name = f"{file_time(kept.time)}-{secrets.token_hex(4)}"
     for ending, octets in ((".json", msgspec.json.encode(kept)), (".eml", content)):
-        written = folder / f".{name}{ending}"
+        written = folder / f".{name}.part"  # which no search for mails finds
         with open(written, "wb", opener=_private) as file:
             file.write(octets)
         written.rename(folder / f"{name}{ending}")

@@ -20,6 +20,8 @@ from tests.support.ports import free_port
 # Where `make rabbitmq-4` puts the RabbitMQ of a newer Debian, with its own Erlang.
 RABBITMQ_4 = Path(__file__).parents[2] / ".cache/trixie/rabbitmq-server/bin"
 
+_STARTS_WITHIN_S = 120.0  # when four files of tests do so at the same time on two processors
+
 _numbers = itertools.count(1)
 
 
@@ -32,7 +34,7 @@ def temporary_node(scripts: Path | None = None, port: int | None = None) -> Iter
     folder = Path(tempfile.mkdtemp(prefix="pillarbox-node-"))
     node = PrivateNode(folder, port=port, scripts=scripts)
     try:
-        node.start()
+        node.start(_STARTS_WITHIN_S)
         yield node
     finally:
         node.kill()  # quicker than stopping, and nobody wants its data
