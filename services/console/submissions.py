@@ -13,6 +13,7 @@ from shared.durations import Duration, encode_duration
 from shared.reading import parse_submission
 from shared.refusals import Invalid
 from shared.topology import SUBMIT
+from shared.tracing import context_in
 
 STRUCTURED = ("application/json", "application/msgpack")
 FINISHED = "message/rfc822"
@@ -37,19 +38,20 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     unsubscribe_url: str | None = None
 
 
-def structured(body: bytes, kind: str, mail: str) -> Message:
-    """The message of a structured submission. Raises Invalid."""
+def structured(body: bytes, kind: str, mail: str, asked: Mapping[str, str]) -> Message:
+    """The message of a structured submission; `asked` are the headers of the request. Raises Invalid."""
     check_addresses(parse_submission(body, kind))
-    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=kind))
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=kind, headers=_trace(asked)))
 
 
-def finished(body: bytes, wishes: Wishes, mail: str) -> Message:
-    """The message of a finished one. Raises Invalid."""
+def finished(body: bytes, wishes: Wishes, mail: str, asked: Mapping[str, str]) -> Message:
+    """The message of a finished one; `asked` are the headers of the request. Raises Invalid."""
     for name, text in (("mail_from", wishes.mail_from), ("rcpt_to", wishes.rcpt_to)):
         _check(name, text or "")
     if not body.strip():
         raise Invalid("content", "is empty; takes a message (RFC 5322)")
-    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=FINISHED, headers=dict(_headers(wishes))))
+    headers = {**_headers(wishes), **_trace(asked)}
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=FINISHED, headers=headers))
 
 
 def encoded(submission: Submission, mail: str) -> Message:
@@ -71,6 +73,12 @@ def check_addresses(submission: Submission) -> None:
             _check(where, text)
     if not submission.from_.strip():
         raise Invalid("from", "has no addresses; takes exactly one")
+
+
+def _trace(asked: Mapping[str, str]) -> dict[str, Any]:
+    """The trace that the request belongs to, for the mail to belong to it, too (W3C Trace Context)."""
+    parent, _, state = context_in(asked).partition(" ")
+    return {name: value for name, value in (("traceparent", parent), ("tracestate", state)) if value}
 
 
 def _headers(wishes: Wishes) -> Mapping[str, Any]:

@@ -75,7 +75,10 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             Body(FINISHED, {"type": "string"}, examples.FINISHED),
         ),
         query=Wishes,
-        headers={"Idempotency-Key": "becomes the mail's id; absent, one is made"},
+        headers={
+            "Idempotency-Key": "becomes the mail's id; absent, one is made",
+            "traceparent": "the trace that the mail belongs to (W3C Trace Context); with it, tracestate",
+        },
         answers={202: Answer("the broker has it", Submitted, example=examples.SUBMITTED)},
         problems=(413, 415, 422),
     ),
@@ -105,10 +108,10 @@ async def _message(request: Incoming, desk: Desk, bodies: Bodies, mail: str) -> 
     body = await bodies.read(request, most_octets(max_size))
     check_octets(body, max_size)
     if kind == FINISHED:
-        return finished(body, wishes, mail)
+        return finished(body, wishes, mail, request.headers)
     if wishes != Wishes():
         raise refusal(422, f"parameters go with {FINISHED}; here the body says it", name="invalid")
-    return structured(body, kind, mail)
+    return structured(body, kind, mail, request.headers)
 
 
 def idempotency_key(request: Incoming) -> str:
