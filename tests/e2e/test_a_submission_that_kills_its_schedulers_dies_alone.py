@@ -2,7 +2,7 @@
 
 import json
 
-from shared.mail_store import create_tables, open_engine, transact
+from shared.mail_store import create_tables, open_engine
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import a_mail, relay_to
 from tests.support.poisoned import SUBJECT
@@ -12,7 +12,8 @@ from tests.support.sinks import RecordingSink
 def test_its_neighbours_arrive_once_and_no_other_is_a_dead_letter(
     start_pipeline: StartPipeline, sink: RecordingSink, sqlite_url: str
 ):
-    transact(open_engine(sqlite_url), create_tables)  # senders wait for a store that a scheduler has made
+    with open_engine(sqlite_url).begin() as connection:
+        create_tables(connection)  # senders wait for a store that a scheduler has made
     mortal = {"scheduler": ("tests.support.poisoned", "scheduler")}
     pipeline = start_pipeline(relay_to(sink), schedulers=0, programs=mortal)
     before = pipeline.submit_many(20)

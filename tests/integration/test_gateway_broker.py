@@ -116,7 +116,7 @@ def test_without_a_broker_it_does_not_listen(authority: Authority, gateway: Gate
     gateway.worker.wait_for_log("starting")
     assert not is_listening(gateway.port)
     own_node.start()
-    started.join(60)
+    started.join(100)
     with greeted(gateway) as talk:
         assert send(talk).startswith("250 ")
     gateway.submitted(1)
