@@ -103,7 +103,7 @@ CASE = Case(
         "and delivered to Postfix's smtp-sink"
     ),
     usual=Plan(mails=100_000, rounds=1, senders=2),
-    quick=Plan(mails=10_000, rounds=1, senders=2, warm_up=200, calibrated=True),
+    quick=Plan(mails=5_000, rounds=1, senders=2, warm_up=200, calibrated=True),
     goals={
         "Pillarbox: release, mails/s": Goal("≥", 3000),
         "Pillarbox: scheduler while all are held, MiB": Goal("≤", 200),

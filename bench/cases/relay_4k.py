@@ -39,7 +39,7 @@ CASE = Case(
         "sink has the last; Haraka relays a quarter of the mails"
     ),
     usual=Plan(mails=20_000, rounds=5, senders=2),
-    quick=Plan(mails=3_000, rounds=3, senders=2, calibrated=True),
+    quick=Plan(mails=3_000, rounds=2, senders=2, calibrated=True),
     goals={
         "Pillarbox / Postfix": Goal("≥", 5),
         "Pillarbox: sender": Goal("≤", 80),
