@@ -85,6 +85,7 @@ def test_more_senders_are_measured_beside_one_and_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "found-scaling-by-senders.svg").exists()
 
 
+@by_itself
 def test_a_storm_of_deferrals_is_settled_and_the_mails_go_out_afterwards(tmp_path: Path) -> None:
     figures = _figures(_run("storm", tmp_path, "--mails", "100", "--senders", "1"))
 
