@@ -109,7 +109,7 @@ def write_files(folder: Path, identity: Identity, vhosts: Sequence[str], scripts
     _write(folder / "advanced.config", "[].\n")
     _write(folder / "enabled_plugins", "[].\n")
     _write(folder / "empty.env", "")
-    _write(folder / "load_code.erl", _LOAD_CODE)
+    _write(folder / "load_code", _LOAD_CODE)
     # Imported whenever the node starts. It takes the place of the default vhost and the guest user.
     owner = Account(USER, identity.password, Rights(configure=".*", write=".*", read=".*"))
     users = definitions(vhosts, [owner, *accounts(identity.passwords)])
@@ -140,7 +140,7 @@ def environment(folder: Path, identity: Identity, scripts: Path) -> dict[str, st
         "ERL_EPMD_PORT": str(identity.epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_CRASH_DUMP_SECONDS": "0",
-        "ERL_AFLAGS": "-eval " + _quoted(f'file:eval("{folder}/load_code.erl")'),
+        "ERL_AFLAGS": "-eval file:eval(load_code)",  # a file where the node starts, named without anything to quote
         # Schedulers that wait busily would take the cores from the workers.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
     }
@@ -163,11 +163,6 @@ def _link_home_without_plugins(release: Path, home: Path) -> None:
     for entry in plugins.iterdir():
         if not entry.name.startswith("rabbitmq_") or entry.name.startswith("rabbitmq_prelaunch"):
             (home / "plugins" / entry.name).symlink_to(entry)
-
-
-def _quoted(argument: str) -> str:
-    """One argument in a variable that Erlang's starter takes apart."""
-    return re.sub(r"([\s\"'\\])", r"\\\1", argument)
 
 
 def _release(scripts: Path) -> Path:

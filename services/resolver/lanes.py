@@ -4,7 +4,7 @@ from zlib import crc32
 
 # Mails of a site that are worth a lane of their own. What a message costs on its way is the same for one mail and for
 # ten, and several connections help only those that are many: so few mails travel in one message.
-FEW = 4
+_FEW = 4
 
 
 def lanes_of(site: str, width: int, lanes: int) -> tuple[int, ...]:
@@ -17,4 +17,4 @@ def lanes_for(site: str, mail_id: str, count: int, width: int, lanes: int) -> tu
     """The lanes for so many mails of a site that are routed together, one for every few; `mail_id` is of the first."""
     those = lanes_of(site, width, lanes)
     first = crc32(mail_id.encode())
-    return tuple(those[(first + step) % len(those)] for step in range(min(-(-count // FEW), len(those))))
+    return tuple(those[(first + step) % len(those)] for step in range(min(-(-count // _FEW), len(those))))

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from services.resolver.lanes import lanes_for
-from services.resolver.routing import Assigned, Leg
+from services.resolver.routing import Assigned
+from shared.contracts import Pace
 
 
 class Part(Struct, frozen=True):
@@ -17,15 +18,12 @@ class Part(Struct, frozen=True):
 
 def parts_of(sends: Iterable[Assigned], lanes: int) -> Iterator[Part]:
     """Work by site, so that no site waits for another's mail, and spread over the site's lanes."""
-    by_site: dict[tuple[object, ...], list[Assigned]] = {}
+    by_site: dict[tuple[str, Pace | None, int], list[Assigned]] = {}
     for send in sends:
-        by_site.setdefault(_what_is_common(send.leg), []).append(send)
+        leg = send.leg
+        by_site.setdefault((leg.route.site, leg.route.pace, leg.width), []).append(send)
     for those in by_site.values():
         leg, first = those[0].leg, those[0].request.envelope.mail
         taken = lanes_for(leg.route.site, first, len(those), leg.width, lanes)
         for step, lane in enumerate(taken):
             yield Part(lane, those[step :: len(taken)])
-
-
-def _what_is_common(leg: Leg) -> tuple[object, ...]:
-    return leg.route.site, leg.route.pace, leg.width

@@ -1,6 +1,5 @@
 """The gateway when its broker goes, is short of something, or refuses; and when the gateway itself is asked to stop."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -110,13 +109,11 @@ def test_a_client_that_never_ends_its_mail_does_not_keep_it_from_stopping(gatewa
 def test_without_a_broker_it_does_not_listen(authority: Authority, gateway: Gateway, own_node: PrivateNode):
     gateway.pipeline.stop(gateway.worker)
     own_node.stop()
-    started = threading.Thread(target=gateway.start)
-    started.start()
-    wait_until(lambda: bool(gateway.pipeline.of("gateway")), "a process")
-    gateway.worker.wait_for_log("starting")
+    [worker] = gateway.pipeline.launch(gateway=1)
+    worker.wait_for_log("starting")
     assert not is_listening(gateway.port)
     own_node.start()
-    started.join(100)
+    worker.wait_for_log("listening", implicit_tls="false")
     with greeted(gateway) as talk:
         assert send(talk).startswith("250 ")
     gateway.submitted(1)

@@ -4,6 +4,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -230,10 +231,21 @@ def test_thousands_of_recipients_are_asked_about_at_once(store):
     assert len(recipients_of(admission)) == 2997
 
 
-def test_an_empty_list_costs_a_batch_one_statement(sqlite_url):
-    store = OpenStore(sqlite_url)
+def test_an_empty_list_costs_a_batch_one_statement(store):
     asked: list[str] = []
-    sa.event.listen(store.engine, "checkout", lambda driver, *_: driver.set_trace_callback(asked.append))
+
+    class Cursor(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+            asked.append(str(query))
+            return super().execute(query, *arguments, **options)
+
+    def listen(driver: Any, *_: Any) -> None:
+        if store.on_postgresql:
+            driver.cursor_factory = Cursor
+        else:
+            driver.set_trace_callback(asked.append)
+
+    sa.event.listen(store.engine, "checkout", listen)
     store.admit(*(a_draft(f"order-{number}") for number in range(50)))
     assert len([statement for statement in asked if "suppressions" in statement]) == 1
 

@@ -34,7 +34,7 @@ from tests.support.ports import wait_until
 from tests.support.sink_memory import SinkMemory, SunkMail
 
 _ROOT = Path(__file__).parents[2]
-_STARTS_WITHIN_S = 90.0  # beside others, and a broker that starts meanwhile
+_STARTS_WITHIN_S = 30.0
 _STOPS_WITHIN_S = 30.0
 _SHOWN_LINES = 40
 _SUBJECT = re.compile(rb"^Subject: ([^\r]*)\r$", re.MULTILINE)
@@ -261,9 +261,13 @@ class Pipeline:
         finally:
             self._end()
 
+    def launch(self, **count: int) -> list[Worker]:
+        """Start workers, so many of each role."""
+        return [self._new_worker(role) for role, number in count.items() for _ in range(number)]
+
     def start(self, **count: int) -> list[Worker]:
         """Start workers, so many of each role, and wait until they are ready and have the settings."""
-        started = [self._new_worker(role) for role, number in count.items() for _ in range(number)]
+        started = self.launch(**count)
         for worker in started:
             worker.wait_for_log("ready", _STARTS_WITHIN_S)
             worker.wait_for_log("settings_in_force", _STARTS_WITHIN_S, revision=self.revision)
