@@ -16,6 +16,7 @@ from services.console.callers import Caller, set_caller
 from services.console.paths import routable
 from services.console.problems import MEDIA_TYPE, Refusal, refusal
 from services.console.sessions import Sessions
+from services.console.style import STYLE_SOURCE
 from shared import metrics
 
 log = structlog.get_logger()
@@ -25,10 +26,11 @@ _OPEN = ("/health", "/sign-in", "/sign-in/link")
 _OPEN_BELOW = "/static/"
 _API = "/api/"
 
-# No script and no style but our files; nothing from elsewhere; nobody frames us. Frames are our own: mail, sandboxed.
+# No script but our files, no style but the pages'; nothing from elsewhere; nobody frames us. Frames are our own: mail,
+# sandboxed.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src 'self'; style-src {STYLE_SOURCE}; img-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,

@@ -17,11 +17,11 @@ from services.console.callers import Caller, caller_of
 from services.console.paths import mail_path
 from services.console.reading import Incoming
 from services.console.sessions import Sessions
+from services.console.style import STYLE, TEMPLATES
 from shared.console_accounts import Scope
 from shared.durations import format_duration
 
-_HERE = Path(__file__).parents[1]
-STATIC = _HERE / "static"
+STATIC = Path(__file__).parents[1] / "static"
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00)")
 
@@ -39,12 +39,13 @@ NAVIGATION = (
 def templates() -> TemplateConfig[JinjaTemplateEngine]:
     """For the application."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["style"] = STYLE
     environment.filters |= {
         "time": moment,
         "moments": moments,

@@ -58,4 +58,12 @@
   document.addEventListener("htmx:load", ({ detail }) => localise(detail.elt));
   document.addEventListener("DOMContentLoaded", () => localise(document));
   setInterval(tick, 1000);
+
+  // Once something is painted. It starts by itself, but only on a page that has been loaded whole.
+  const refresh = () => {
+    const script = document.createElement("script");
+    script.src = "/static/htmx.min.js";
+    document.head.append(script);
+  };
+  addEventListener("load", () => requestAnimationFrame(() => setTimeout(refresh)));
 })();
