@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,6 @@ import msgspec
 
 from cli.failures import CommandFailed
 from shared.environment import amqp_url
-
-_LOCK_TRIES = 20
-_LOCK_PAUSE_S = 0.05
 
 
 class InboxPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +80,8 @@ class Home:
         self.console_port_file = self.path / "console.port"
         self.console_folder = self.path / "console"
         self.broker_folder = self.path / "broker"
-        self._lock_file = self.path / "up.lock"
+        self._lock_file = self.path / "up.lock"  # held by the one `pillarbox up`
+        self._run_lock_file = self.path / "run.lock"  # held while `run.json` is of the one that holds the other
 
     @property
     def store_url(self) -> str:
@@ -99,17 +96,14 @@ class Home:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Be the one `pillarbox up` of this home. Raises CommandFailed when there is another."""
-        with self._lock_file.open("a") as lock:
-            for left in range(_LOCK_TRIES, -1, -1):
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    # A command that just looks whether somebody runs here has it for an instant.
-                    if not left:
-                        raise CommandFailed(self._taken()) from None
-                    time.sleep(_LOCK_PAUSE_S)
+        with self._lock_file.open("a") as lock, self._run_lock_file.open("a") as run_lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CommandFailed(self._taken()) from None
             self.forget_run()  # what a killed one has left would be taken for this one's
+            # A command that looks whether somebody runs here has it for an instant.
+            fcntl.flock(run_lock, fcntl.LOCK_EX)
             yield
 
     def _taken(self) -> str:
@@ -119,12 +113,12 @@ class Home:
 
     def running(self) -> RunFile | None:
         """What runs here now; None for a file that a killed `pillarbox up` left behind."""
-        run = self._read_run()
-        return run if run is not None and self._is_locked() else None
+        # In this order: what was read before could be of one that is dead by now, and the lock of the one that follows.
+        return self._read_run() if self._is_locked() else None
 
     def _is_locked(self) -> bool:
         try:
-            with self._lock_file.open("a") as lock:
+            with self._run_lock_file.open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

@@ -1,6 +1,7 @@
 """The home of a running `pillarbox up`."""
 
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,35 @@ def test_a_file_left_by_a_killed_process_is_not_believed(home: Home, monkeypatch
     monkeypatch.setenv("PILLARBOX_AMQP_URL", "amqp://other")
     assert home.running() is None
     assert find_broker(home) == "amqp://other"
+
+
+def test_a_left_file_is_not_believed_of_one_that_starts_while_somebody_looks(home: Home):
+    with home.locked():
+        home.write_run(RUN)
+
+    class StartsMeanwhile(Home):
+        def _is_locked(self) -> bool:
+            starting.enter_context(home.locked())
+            return super()._is_locked()
+
+    with ExitStack() as starting:
+        assert StartsMeanwhile(home.path).running() is None
+        home.write_run(RUN)
+        assert home.running() == RUN
+
+
+def test_a_left_file_is_not_believed_of_one_that_has_not_removed_it_yet(home: Home):
+    with home.locked():
+        home.write_run(RUN)
+    seen: list[RunFile | None] = []
+
+    class LooksBefore(Home):
+        def forget_run(self) -> None:
+            seen.append(home.running())
+            super().forget_run()
+
+    with LooksBefore(home.path).locked():
+        assert seen == [None]
 
 
 def test_a_second_one_is_refused_and_told_whose_home_it_is(home: Home):
