@@ -11,6 +11,7 @@ import msgspec
 from playwright.sync_api import Browser, Page, StorageState
 
 from tests.support.chromium import Watched, chromium
+from tests.support.ports import wait_until
 
 SMALLEST = "/health"  # a line of JSON: what the browser takes for next to nothing
 PAGES = (
@@ -42,7 +43,7 @@ def weigh(browser: Browser, url: str, session: StorageState, path: str) -> Weigh
     page = watched.page
     page.goto(path)
     page.wait_for_load_state("networkidle")
-    page.wait_for_function(_PAINTED)
+    wait_until(lambda: bool(page.evaluate(_PAINTED)), f"something painted of {path}")
     found = Weight(
         path,
         page.evaluate(_OCTETS),

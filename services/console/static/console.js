@@ -59,11 +59,11 @@
   document.addEventListener("DOMContentLoaded", () => localise(document));
   setInterval(tick, 1000);
 
-  // Once something is painted. It starts by itself, but only on a page that has been loaded whole.
-  const refresh = () => {
+  // htmx is read once something is painted. Not before `load`: it would wait for a DOMContentLoaded that has been.
+  const readHtmx = () => {
     const script = document.createElement("script");
     script.src = "/static/htmx.min.js";
     document.head.append(script);
   };
-  addEventListener("load", () => requestAnimationFrame(() => setTimeout(refresh)));
+  addEventListener("load", () => requestAnimationFrame(() => setTimeout(readHtmx)));
 })();
