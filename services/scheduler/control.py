@@ -157,23 +157,23 @@ class ControlDesk:
             case Replace():
                 return await self._replace(command, now, delivery)
             case Show():
-                return ShowAnswer(mail=await self._thread.run(inquiry.show, check_id(command.id, "id"), now))
+                return ShowAnswer(mail=await self._thread.read(inquiry.show, check_id(command.id, "id"), now))
             case ShowContent():
                 check_id(command.id, "id")
-                return await self._thread.run(inquiry.content_part, command)
+                return await self._thread.read(inquiry.content_part, command)
             case ListMails():
-                lines, following = await self._thread.run(inquiry.list_mails, searched(command))
+                lines, following = await self._thread.read(inquiry.list_mails, searched(command))
                 return ListAnswer(mails=lines, next=following)
             case Stats():
                 return await self._stats(now)
             case ShowSettings():
                 return await self._settings(command)
             case ListSites():
-                return SitesAnswer(sites=await self._thread.run(sites.list_down, now))
+                return SitesAnswer(sites=await self._thread.read(sites.list_down, now))
             case ListSenders():
-                return SendersAnswer(senders=await self._thread.run(list_present, now))
+                return SendersAnswer(senders=await self._thread.read(list_present, now))
             case ListSuppressions():
-                return await self._thread.run(suppression.list_suppressions, command, now)
+                return await self._thread.read(suppression.list_suppressions, command, now)
             case AddSuppressions():
                 return await self._add_suppressions(command, now)
             case RemoveSuppressions():
@@ -184,8 +184,8 @@ class ControlDesk:
                 assert_never(never)
 
     async def _stats(self, now: datetime) -> StatsAnswer:
-        states = await self._thread.run(inquiry.count_states)
-        times = await self._thread.run(stage_times, self._recent.lately(now))
+        states = await self._thread.read(inquiry.count_states)
+        times = await self._thread.read(stage_times, self._recent.lately(now))
         return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision, times=times)
 
     async def _add_suppressions(self, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
@@ -264,7 +264,7 @@ class ControlDesk:
     async def _replace(self, command: Replace, now: datetime, delivery: Delivery) -> Answer:
         mail, mark = check_id(command.id, "id"), _mark_of(delivery)
         # A scheduler may have died between its commit and its answer. It is not to be done twice, nor called too late.
-        if delivery.redelivered and await self._thread.run(recall.was_replaced, mail, mark):
+        if delivery.redelivered and await self._thread.read(recall.was_replaced, mail, mark):
             return ReplaceAnswer(id=mail, result=ReplaceResult.REPLACED, detail=recall.IN_ITS_PLACE)
         user = delivery.properties.user_id or ""
         new = _replacement(command, mail, self._feed.settings, self._feed.revision, now, user)
@@ -295,10 +295,10 @@ class ControlDesk:
         )
 
     async def _settings(self, command: ShowSettings) -> Answer:
-        history = await self._thread.run(inquiry.settings_versions, None, command.history) if command.history else []
+        history = await self._thread.read(inquiry.settings_versions, None, command.history) if command.history else []
         current = self._keeper.current
         if command.revision is not None:
-            found = await self._thread.run(inquiry.settings_versions, command.revision, 1)
+            found = await self._thread.read(inquiry.settings_versions, command.revision, 1)
             current = found[0] if found else None
         return SettingsAnswer(current=current, history=history, next_revision=self._keeper.next_revision)
 

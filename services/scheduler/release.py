@@ -122,7 +122,7 @@ class Releaser:
 
     async def _sleep(self) -> None:
         latest = datetime.now(UTC) + _LOOK_AT_LEAST_EVERY
-        wake = await self._thread.run(store.next_wake)
+        wake = await self._thread.read(store.next_wake)
         await self._alarm.sleep_until(latest if wake is None else min(wake, latest))
 
     async def _put_back(self, numbers: list[int], reason: str) -> None:

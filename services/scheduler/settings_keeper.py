@@ -60,7 +60,7 @@ class SettingsKeeper:
         try:
             await asyncio.wait_for(self.arrived.wait(), _EMPTY_AFTER_S)
         except TimeoutError:
-            known = await self._thread.run(inquiry.settings_versions, None, 1)
+            known = await self._thread.read(inquiry.settings_versions, None, 1)
             await self._publish(known[0] if known else None)
 
     async def note_loop(self, announcer: Announcer) -> None:

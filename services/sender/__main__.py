@@ -32,7 +32,7 @@ _STOPS_WITHIN_S = 25.0
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
     """Send until asked to stop; then what is under way is finished, and the rest goes back."""
     thread = StoreThread(environment.store_url)
-    if not await unless_stopped(thread.run(check_version), stop):
+    if not await unless_stopped(thread.read(check_version), stop):
         return
     feed = SettingsFeed(broker)
     feed.subscribe()

@@ -46,7 +46,7 @@ class Takeover:
     async def _take(self, file: JournalFile) -> None:
         try:
             records, damaged = read(file.content())
-            known = await self._thread.run(ids_of, [number for record in records for number in _numbers(record)])
+            known = await self._thread.read(ids_of, [number for record in records for number in _numbers(record)])
             reports = [report for record in records if (report := report_of(record, known)).outcomes]
             await publish_outcomes(self._publisher, reports)
         except BaseException:

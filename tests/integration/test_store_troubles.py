@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from shared.mail_store import VERSION, StoreThread, contents, create_tables, store_version
+from shared.mail_store import VERSION, StoreThread, check_version, contents, create_tables, store_version
 from tests.support.broker import until
 from tests.support.pipeline import Worker
 from tests.support.postgres import PrivatePostgres
@@ -66,6 +66,27 @@ def test_a_locked_store_is_waited_for(sqlite_url, tmp_path):
             async with asyncio.timeout(30):
                 await waiting
         assert told(log) == [("store_unavailable", "database is locked"), ("store_unavailable_over", "")]
+        other.close()
+        thread.close()
+
+    asyncio.run(scene())
+
+
+def test_who_reads_waits_for_no_writer_and_who_writes_after_it_does(sqlite_url, tmp_path):
+    async def scene() -> None:
+        thread = StoreThread(f"{sqlite_url}?timeout=0.05")
+        await thread.run(create_tables)
+        other = sqlite3.connect(tmp_path / "mail.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE store_version SET version = 99")
+        with capture_logs() as log:
+            await thread.read(check_version)  # as it was before
+            assert not log
+            writing = asyncio.create_task(thread.run(create_tables))
+            await until(lambda: log)
+            other.rollback()
+            async with asyncio.timeout(30):
+                await writing
         other.close()
         thread.close()
 
