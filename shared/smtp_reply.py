@@ -23,7 +23,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     remote: bool = True  # False: nobody said it, it is our own verdict (RFC 3464 section 2.3.6)
 
     def __str__(self) -> str:
-        return " ".join(part for part in (str(self.code), self.enhanced, self.text.replace("\n", " ")) if part)
+        codes = f"{self.code} {self.enhanced}" if self.enhanced else str(self.code)
+        return f"{codes} {self.text}".replace("\n", " ") if self.text else codes
 
 
 def own_verdict(code: int, enhanced: str, text: str) -> Reply:

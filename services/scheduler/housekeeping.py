@@ -9,6 +9,7 @@ import structlog
 
 from services.scheduler.sites import forget_sites
 from services.scheduler.suppression import forget_suppressions
+from shared.hot_statements import HotStatement, among, numbers_for
 from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients, traces
 from shared.presence import forget_gone
 from shared.settings_feed import SettingsFeed
@@ -21,6 +22,7 @@ _BETWEEN_S = 0.1  # transactions that forget
 _PURGE_MOST = 500  # mails in one transaction: others are waiting for the lock
 
 _open = sa.exists().where(recipients.c.mail == contents.c.mail, recipients.c.wake.is_not(None))
+_drop = HotStatement(lambda connection: sa.delete(contents).where(among(connection, contents.c.mail), ~_open))
 
 
 class Housekeeper:
@@ -64,7 +66,7 @@ class Housekeeper:
 
 def drop_contents(connection: sa.Connection, mail_numbers: Sequence[int]) -> None:
     """Drop the content of those of the mails that have no open recipient."""
-    connection.execute(sa.delete(contents).where(contents.c.mail.in_(list(mail_numbers)), ~_open))
+    _drop.run(connection, numbers=numbers_for(connection, mail_numbers))
 
 
 def drop_final_contents_after(connection: sa.Connection, last: int) -> int | None:
