@@ -63,6 +63,11 @@ def test_a_value_is_quoted_where_it_must_be(value, written):
     assert line.endswith(f" event=x {written}")
 
 
+def test_what_is_bound_to_a_logger_stands_in_its_lines():
+    [line] = lines_of('log.bind(site="mx1").warning("down", next="retry")')
+    assert line.endswith(" event=down site=mx1 next=retry")
+
+
 def test_an_exception_is_one_line_too():
     [line] = lines_of("try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('died', next='exit')")
     assert "ZeroDivisionError: division by zero" in line
