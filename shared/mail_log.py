@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, TextIO
 
 import structlog
@@ -20,10 +19,11 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 def start_log(worker: str, level: str = "info") -> None:
     """Set up the log of this process: lines on standard output, each with time, level and the worker's name."""
+    gathered = Gathered(Lines(worker), sys.stdout)
     structlog.configure(
-        processors=(),
+        processors=[],
         wrapper_class=logger_of(level),
-        logger_factory=partial(Gathered, Lines(worker), sys.stdout),
+        logger_factory=lambda *_: gathered,
         cache_logger_on_first_use=True,
     )
     # pika and others log by the standard library; what they say at warning and above is worth a line.
@@ -38,7 +38,7 @@ class Gathered:
     What a `kill -9` cuts off is what was logged in that turn.
     """
 
-    def __init__(self, make: "Lines", output: TextIO, *_: Any) -> None:
+    def __init__(self, make: "Lines", output: TextIO) -> None:
         self._make = make
         self._output = output
         self._writing = threading.Lock()
@@ -71,8 +71,8 @@ class Gathered:
 class _Logger(structlog.BoundLoggerBase):
     """What `structlog.get_logger()` is in a worker.
 
-    Every mail has several lines. structlog's own logger hands each through processors, as a dictionary: a line that way
-    takes twice as long, with its own processors 2.6 times (`python -m bench.log_lines`).
+    Every mail has several lines. No processors are asked: with structlog's own logger, which hands a dictionary from
+    one to the next, a line takes 2.6 times as long (`python -m bench.log_lines`).
     """
 
     def debug(self, event: str, **values: Any) -> None:
@@ -146,6 +146,6 @@ class _ToStructlog(logging.Handler):
     """Standard-library records as lines of this log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger()
-        write = log.error if record.levelno >= logging.ERROR else log.warning
+        name = next((name for name, number in reversed(_LEVELS.items()) if record.levelno >= number), "debug")
+        write = getattr(structlog.get_logger(), name)
         write("library_message", library=record.name, message=record.getMessage(), exc_info=record.exc_info)

@@ -264,7 +264,7 @@ class ControlDesk:
     async def _replace(self, command: Replace, now: datetime, delivery: Delivery) -> Answer:
         mail, mark = check_id(command.id, "id"), _mark_of(delivery)
         # A scheduler may have died between its commit and its answer. It is not to be done twice, nor called too late.
-        if delivery.redelivered and await self._thread.read(recall.was_replaced, mail, mark):
+        if delivery.redelivered and await self._thread.run(recall.was_replaced, mail, mark):
             return ReplaceAnswer(id=mail, result=ReplaceResult.REPLACED, detail=recall.IN_ITS_PLACE)
         user = delivery.properties.user_id or ""
         new = _replacement(command, mail, self._feed.settings, self._feed.revision, now, user)

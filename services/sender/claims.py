@@ -12,7 +12,7 @@ import structlog
 
 from services.sender.room import Rooms
 from shared import metrics
-from shared.mail_store import CLAIM_LEASE, StoreThread, claim, contents_of, renew_claims
+from shared.mail_store import CLAIM_LEASE, Claim, StoreThread, claim, renew_claims
 
 log = structlog.get_logger()
 
@@ -23,13 +23,6 @@ _TRUSTED_S = CLAIM_LEASE.total_seconds() - 15
 # A mail that may end this sender waits until all else is out of its hands, and all else waits for its outcome. Longer,
 # and a slow site would hold up the mail of all others.
 _ALONE_WITHIN_S = 10.0
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """A recipient that this sender has claimed."""
-
-    attempt: int
-    content: bytes  # of its mail; shared with the mail's other recipients
 
 
 class _Wanted(msgspec.Struct, frozen=True, eq=False):
@@ -95,14 +88,7 @@ class ClaimDesk:
     async def _claim(self, wanted: Sequence[_Wanted], *, alone: bool = False) -> None:
         numbers = [number for each in wanted for number in each.numbers]
         begun = time.monotonic()
-        claimed = await self._thread.run(claim, numbers, self._worker, datetime.now(UTC), alone)
-        contents = await self._thread.read(contents_of, [each.mail for each in claimed.values()]) if claimed else {}
-        # One without content has been settled meanwhile: so long it took to read that the claim had run out.
-        claims = {
-            number: Claim(each.attempt, contents[each.mail])
-            for number, each in claimed.items()
-            if each.mail in contents
-        }
+        claims = await self._thread.run(claim, numbers, self._worker, datetime.now(UTC), alone)
         metrics.CLAIMED.inc(len(claims))
         metrics.NOT_CLAIMED.inc(len(numbers) - len(claims))
         self._held.update(dict.fromkeys(claims, begun))

@@ -29,6 +29,8 @@ from shared.outcomes import Bounced, Deferred
 from shared.settings import Fallback, Timeouts
 from shared.smtp_reply import Reply, Severity, own_verdict, severity
 
+log = structlog.get_logger()
+
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _GATHER = timedelta(milliseconds=2)  # results wait for each other: to wake the caller for each costs half a mail
 
@@ -320,9 +322,7 @@ async def _addresses(host: Host, limit: timedelta) -> list[str]:
 
 
 def _log_fallback(failure: Failure) -> None:
-    structlog.get_logger().warning(
-        "tls_failed", host=str(failure.target), reason=failure.reply.text, next="try_plaintext"
-    )
+    log.warning("tls_failed", host=str(failure.target), reason=failure.reply.text, next="try_plaintext")
 
 
 def _log_connection(connection: Connection) -> None:
@@ -332,10 +332,10 @@ def _log_connection(connection: Connection) -> None:
         told |= {"cipher": channel.cipher, "certificate": channel.certificate}
     if connection.mechanism:
         told |= {"auth": connection.mechanism}
-    structlog.get_logger().info("connected", host=connection.host, **told)
+    log.info("connected", host=connection.host, **told)
 
 
 def _alarm(route: Route, **told: str) -> None:
     """Nobody can be signed in: no mail goes to this site until the settings or the secret are mended."""
     metrics.SIGN_INS_REFUSED.labels(route.site).inc()
-    structlog.get_logger().error("sign_in_refused", site=route.site, **told, next="defer")
+    log.error("sign_in_refused", site=route.site, **told, next="defer")

@@ -13,6 +13,8 @@ from shared.dns_questions import Ask, dns_ask
 from shared.host_names import address_literal
 from shared.reverse_dns import Confirmed, Unconfirmed, Unknown, confirm
 
+log = structlog.get_logger()
+
 _KEEP = timedelta(hours=1)
 _KEEP_AFTER_TROUBLE = timedelta(minutes=1)  # a name server that was down is asked again soon
 
@@ -56,7 +58,6 @@ class HeloNames:
             return kept.argument
 
     async def _find(self, address: str, last: _Kept | None) -> _Kept:
-        log = structlog.get_logger()
         otherwise = self._fallback or address_literal(address)
         match await confirm(address, self._ask):
             case Confirmed(name):

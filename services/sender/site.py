@@ -15,7 +15,7 @@ from itertools import takewhile
 import msgspec
 import structlog
 
-from services.sender.claims import Claim, ClaimDesk
+from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection, Unreachable
 from services.sender.envelope import OutgoingMail
 from services.sender.gate import Entry, SiteGate
@@ -27,6 +27,7 @@ from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
 from shared.classify import turns_us_away
 from shared.contracts import RecipientOutcome, Route
+from shared.mail_store import Claim
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply, own_verdict
 from shared.store_trouble import StoreFailed

@@ -7,11 +7,11 @@ from functools import partial
 import msgspec
 import structlog
 
-from services.sender.claims import Claim
 from services.sender.envelope import OutgoingMail
 from services.sender.room import LARGE
 from shared.broker import Consumer, Delivery
 from shared.contracts import Route, SendRequest, SendRequests
+from shared.mail_store import Claim
 
 log = structlog.get_logger()
 

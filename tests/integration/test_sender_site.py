@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 import services.sender.claims
 import services.sender.site
@@ -13,7 +11,7 @@ from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection
 from services.sender.envelope import OutgoingMail
 from shared.contracts import TlsMode
-from shared.mail_store import Claimed, State, StoreThread, claim, contents
+from shared.mail_store import State, StoreThread
 from shared.outcomes import Deferred, Parked
 from tests.support.certificates import Authority
 from tests.support.pipeline import subjects
@@ -59,31 +57,6 @@ def test_copies_that_two_sites_claim_in_the_same_transaction_are_one_mail(store:
         assert sorted(map(len, answers)) == [0, 1]
 
     asyncio.run(scenario())
-
-
-def test_what_was_settled_before_its_content_was_read_is_not_claimed(
-    store: OpenStore, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
-):
-    lost, ours = released(store, 2)
-
-    def claim_slowly(connection: sa.Connection, *args: Any) -> dict[int, Claimed]:
-        """As if this sender had slept between the two, and its claim had run out meanwhile."""
-        claimed = claim(connection, *args)
-        connection.execute(sa.delete(contents).where(contents.c.mail == claimed[lost].mail))
-        return claimed
-
-    monkeypatch.setattr(services.sender.claims, "claim", claim_slowly)
-
-    async def scenario() -> None:
-        site = Site(store.url, sink)
-        site.put(lost, ours)
-        async with site.running():
-            await site.until_reported(1)
-        assert site.reports.told == [(ours, "delivered")]
-        assert len(site.lane.acked) == 2
-
-    asyncio.run(scenario())
-    assert subjects(sink.mails) == {"order-1": 1}
 
 
 def test_work_that_is_parked_says_nothing_of_what_another_copy_of_it_has_claimed(store: OpenStore, sink: RecordingSink):

@@ -110,6 +110,20 @@ log.info("after")
     assert events[-2:] == ["event=last", "event=after"]
 
 
+def test_lines_of_one_turn_stand_in_their_order_whoever_logs():
+    do = """
+import asyncio
+async def main():
+    for number in range(4):
+        structlog.get_logger().info("x", number=number)
+        log.info("y", number=number)
+asyncio.run(main())
+"""
+    assert [line.split("event=")[1] for line in lines_of(do)] == [
+        f"{name} number={n}" for n in range(4) for name in "xy"
+    ]
+
+
 def test_what_the_last_turn_logs_is_written_where_an_error_ends_the_worker():
     do = """
 import asyncio
