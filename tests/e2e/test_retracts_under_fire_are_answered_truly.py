@@ -46,10 +46,15 @@ def _frozen(pipeline: Pipeline, role: str) -> Iterator[None]:
 
 def _two_mails(pipeline: Pipeline) -> list[str]:
     """One to be retracted as a whole, one for one of its two recipients."""
-    return [
-        pipeline.submit(a_mail("whole", batch=_BATCH)),
-        pipeline.submit(a_mail("in part", to=_TWO)),
-    ]
+    return [pipeline.submit(_whole()), pipeline.submit(_in_part())]
+
+
+def _whole() -> dict[str, Any]:
+    return a_mail("whole", batch=_BATCH)
+
+
+def _in_part() -> dict[str, Any]:
+    return a_mail("in part", to=_TWO)
 
 
 def _retract_both(pipeline: Pipeline, mails: list[str]) -> list[dict[str, int]]:
@@ -81,7 +86,10 @@ def test_before_the_resolver_has_it(pipeline: Pipeline, inbox: RecordingSink, wa
 def test_in_a_lane(pipeline: Pipeline, inbox: RecordingSink, waiting: Callable[..., int]):
     lanes = [lane_queue(lane) for lane in range(LANES)]
     pipeline.stop(*pipeline.of("sender"))
-    mails = _two_mails(pipeline)
+    # One after the other: admitted at once, they would travel in one message.
+    mails = [pipeline.submit(_whole())]
+    pipeline.client.wait_until(lambda: waiting(*lanes) == 1, "the first in its lane")
+    mails.append(pipeline.submit(_in_part()))
     pipeline.client.wait_until(lambda: waiting(*lanes) == 2, "both in their lanes")
     assert _retract_both(pipeline, mails) == [{"retracted": 1}] * 4
     pipeline.start(sender=1)
