@@ -313,7 +313,7 @@ class StoreThread:
     async def read(
         self, function: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a function that writes nothing: on SQLite it waits for no writer, and none for it. Otherwise as `run`."""
+        """Run a function that writes nothing: on SQLite it waits for no other worker that does. Otherwise as `run`."""
         return await self._carry_out(consult, function, *args, **kwargs)
 
     async def _carry_out(self, way: Callable[..., T], function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:

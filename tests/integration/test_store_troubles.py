@@ -53,26 +53,7 @@ def test_a_full_store_is_waited_for_and_nothing_of_the_transaction_is_left_out(s
     asyncio.run(scene())
 
 
-def test_a_locked_store_is_waited_for(sqlite_url, tmp_path):
-    async def scene() -> None:
-        thread = StoreThread(f"{sqlite_url}?timeout=0.05")
-        await thread.run(create_tables)
-        other = sqlite3.connect(tmp_path / "mail.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with capture_logs() as log:
-            waiting = asyncio.create_task(thread.run(create_tables))
-            await until(lambda: log)
-            other.rollback()
-            async with asyncio.timeout(30):
-                await waiting
-        assert told(log) == [("store_unavailable", "database is locked"), ("store_unavailable_over", "")]
-        other.close()
-        thread.close()
-
-    asyncio.run(scene())
-
-
-def test_who_reads_waits_for_no_writer_and_who_writes_after_it_does(sqlite_url, tmp_path):
+def test_a_locked_store_is_waited_for_by_who_writes_and_not_by_who_reads(sqlite_url, tmp_path):
     async def scene() -> None:
         thread = StoreThread(f"{sqlite_url}?timeout=0.05")
         await thread.run(create_tables)
@@ -82,11 +63,12 @@ def test_who_reads_waits_for_no_writer_and_who_writes_after_it_does(sqlite_url, 
         with capture_logs() as log:
             await thread.read(check_version)  # as it was before
             assert not log
-            writing = asyncio.create_task(thread.run(create_tables))
+            waiting = asyncio.create_task(thread.run(create_tables))
             await until(lambda: log)
             other.rollback()
             async with asyncio.timeout(30):
-                await writing
+                await waiting
+        assert told(log) == [("store_unavailable", "database is locked"), ("store_unavailable_over", "")]
         other.close()
         thread.close()
 
