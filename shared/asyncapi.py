@@ -1,6 +1,7 @@
 """Writes docs/asyncapi.yaml from the wire types: `make docs`, or `python -m shared.asyncapi FILE`."""
 
 import sys
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, get_args
 
@@ -70,6 +71,9 @@ def document() -> dict[str, Any]:
     """The AsyncAPI 3.0 description of the contract, and of the hops inside."""
     types = [kind for _, kinds in _CHANNELS.values() for kind in kinds if not isinstance(kind, str)]
     _, schemas = msgspec.json.schema_components(types, schema_hook=_schema, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring, of whose indentation msgspec takes off what its version does
+            schema["description"] = cleandoc(schema["description"])
     return {
         "asyncapi": "3.0.0",
         "info": {
