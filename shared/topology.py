@@ -20,6 +20,7 @@ LANES = 4
 # A worker that crashes counts as a failed delivery for everything it held. What has gone back several times is taken
 # one at a time (shared/broker/wary.py), so only a message that kills its worker again and again gets here.
 DELIVERY_LIMIT = 15
+LANE_LENGTH = 5_000  # messages; the resolvers hear of it when there are more
 # No work of a lane shall get here: the one that kills its sender does so once per attempt, as its claim stands then and
 # its second delivery is dropped; what goes back meanwhile are the others.
 _LANE_DELIVERY_LIMIT = 1_000_000
@@ -51,7 +52,7 @@ QUEUES: dict[str, dict[str, Any]] = {
     CONTROL: _work_queue(10_000, 64 * _MIB),
     # Small: what these refuse waits in the mail store, where it can still be retracted.
     RESOLVE: _work_queue(1_000, 64 * _MIB),
-    **{lane_queue(lane): _work_queue(5_000, 64 * _MIB, _LANE_DELIVERY_LIMIT) for lane in range(LANES)},
+    **{lane_queue(lane): _work_queue(LANE_LENGTH, 64 * _MIB, _LANE_DELIVERY_LIMIT) for lane in range(LANES)},
     # Large: a sender that can not report must stop sending.
     OUTCOME: _work_queue(1_000_000, 1024 * _MIB),
     # Streams are trimmed by whole segments, so these are small.

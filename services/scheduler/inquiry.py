@@ -53,10 +53,12 @@ def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
 
 def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str, Site]) -> str:
     """A sentence that says what a recipient's copy waits for; "" for a final one. `known` has the sites waited for."""
-    until = f"until {_when(recipient.wake)}" if recipient.wake else ""
+    due = recipient.wake is not None and recipient.wake <= now
     match State(recipient.state):
+        case State.HELD if due:
+            why = f"due since {_when(recipient.wake)}: it goes out after mail that was due before it"
         case State.HELD:
-            why = f"held {until} by {held_by}"
+            why = f"held until {_when(recipient.wake)} by {held_by}"
         case State.RELEASING:
             why = f"on its way to a sender since {_when(recipient.since)}; if it was lost there, again at " + _when(
                 recipient.wake
@@ -76,11 +78,11 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
         case State.DEFERRED if recipient.site:
             why = _why_its_site_waits(recipient, known.get(recipient.site), now)
         case State.DEFERRED if recipient.code == 0:
-            why = f"set aside {until}: {recipient.reply}"
+            why = f"set aside {'and due since' if due else 'until'} {_when(recipient.wake)}: {recipient.reply}"
         case State.DEFERRED:
             said = f"{recipient.host} said" if recipient.host else "the reason was"
             reply = f"{recipient.code} {recipient.enhanced} {recipient.reply}".replace("\n", " ")
-            follows = f"attempt {recipient.attempt} follows at {_when(recipient.wake)}"
+            follows = f"attempt {recipient.attempt} {'is due since' if due else 'follows at'} {_when(recipient.wake)}"
             why = f"deferred{_bracketed(recipient.bounce_class)}; {said}: {reply}; {follows}"
         case _:
             return ""

@@ -11,6 +11,7 @@ import msgspec
 from services.scheduler import spans, store, traces
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
+from services.scheduler.lane_room import LaneRoom
 from services.scheduler.outcome_desk import OutcomeDesk
 from services.scheduler.store import Due, Leaving
 from shared import metrics
@@ -57,6 +58,7 @@ class Releaser:
         announcer: Announcer,
         desk: OutcomeDesk,
         alarm: Alarm,
+        lanes: LaneRoom,
         tracer: "Tracer | None" = None,
     ) -> None:
         self._thread = thread
@@ -66,6 +68,7 @@ class Releaser:
         self._confirmed: list[Confirmed] = []
         self._refused = Trouble("release_refused")
         self._alarm = alarm
+        self._lanes = lanes
         self._tracer = tracer
         self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
@@ -95,6 +98,8 @@ class Releaser:
                 await asyncio.sleep(_PAUSE_S)  # the resolvers are behind: to take more rows would only put them back
             elif count < _MOST:
                 await self._sleep()
+            else:
+                await self._lanes.wait()
 
     async def _release_some(self) -> int:
         due = await self._take_due(datetime.now(UTC))

@@ -273,16 +273,23 @@ class _DueRow(NamedTuple):
     ret: str
 
 
-_due = HotStatement(
-    lambda _: (
+def _due_by(order: sa.ColumnElement[Any]) -> HotStatement:
+    query = (
         sa.select(*_pending_columns, *_envelope_columns)
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(recipients.c.wake <= bindparam("now"))
-        .order_by(recipients.c.wake)
+        .order_by(order)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True, of=recipients)  # two schedulers on PostgreSQL take different rows
     )
-)
+    return HotStatement(lambda _: query)
+
+
+_due = _due_by(recipients.c.wake)
+_due_last = _due_by(recipients.c.wake.desc())
+# Where more is due than is taken, one in so many is of what became due last: the one mail that comes behind a million
+# does not wait for them.
+_LAST_ONE_IN = 10
 
 _releasing = HotStatement(
     lambda connection: (
@@ -341,7 +348,7 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
 
     Also those whose lease has run out go again: their attempt number stays, so whichever copy comes first counts.
     """
-    rows = [_DueRow._make(row) for row in _due.run(connection, now=milliseconds(now), most=most)]
+    rows = _due_rows(connection, milliseconds(now), most)
     lapsed = [_pending(row) for row in rows if row.state in _LAPSES]
     going = [row for row in rows if row.state not in _LAPSES]
     lease_end = now + RELEASING_LEASE
@@ -349,6 +356,15 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> Due:
     for part in chunks([row.no for row in going]):
         _releasing.run(connection, numbers=numbers_for(connection, part), **times)
     return Due(_leaving(going, lease_end), lapsed, len(rows))
+
+
+def _due_rows(connection: sa.Connection, now: int, most: int) -> list[_DueRow]:
+    last = most // _LAST_ONE_IN
+    rows = list(_due.run(connection, now=now, most=most - last))
+    if len(rows) == most - last:
+        known = {row[0] for row in rows}
+        rows += [row for row in _due_last.run(connection, now=now, most=last) if row[0] not in known]
+    return [_DueRow._make(row) for row in rows]
 
 
 def _leaving(rows: Sequence[_DueRow], lease_end: datetime) -> list[Leaving]:

@@ -138,6 +138,21 @@ def test_an_open_recipient_says_why_it_waits(store, state, columns, sentence):
     assert sentence in why
 
 
+@pytest.mark.parametrize(
+    ("state", "columns", "sentence"),
+    [
+        (State.HELD, {}, "due since 2026-03-01T12:00:00+00:00: it goes out after mail that was due before it"),
+        (State.DEFERRED, {"reply": "the lane is full"}, "set aside and due since 2026-03-01T12:00:00+00:00: the lane"),
+        (State.DEFERRED, {"attempt": 2, "code": 451}, "attempt 2 is due since 2026-03-01T12:00:00+00:00"),
+    ],
+)
+def test_what_is_due_and_still_there_says_so(store, state, columns, sentence):
+    [mail] = store.admit(a_draft(hold=0 * SOON)).admitted
+    store.put(mail.recipients[0].no, state=int(state), wake=NOW, **columns)
+    [why] = shown(store).waits
+    assert sentence in why
+
+
 @pytest.mark.parametrize("state", [State.DELIVERED, State.BOUNCED, State.RETRACTED])
 def test_a_final_recipient_waits_for_nothing(store, state):
     [mail] = store.admit(a_draft()).admitted

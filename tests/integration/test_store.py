@@ -170,6 +170,15 @@ def test_no_more_is_taken_than_asked_for(store):
     assert [take_due(store, NOW + SOON, 2).count for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_one_mail_that_becomes_due_behind_many_does_not_wait_for_them(store):
+    store.admit(*(a_draft(f"order-{n}", f"a{n}@y.example", hold=SOON) for n in range(30)))
+    store.admit(a_draft("urgent", "urgent@y.example", hold=2 * SOON))
+    due = take_due(store, NOW + 2 * SOON, 10)
+    assert due.count == 10
+    assert "urgent@y.example" in addresses(due)
+    assert [take_due(store, NOW + 2 * SOON, 10).count for _ in range(4)] == [10, 10, 1, 0]  # each of them once
+
+
 def test_recipients_of_a_mail_travel_together_as_long_as_they_are_at_the_same_attempt(store):
     [mail] = store.admit(a_draft("order-1", "a@y.example", "b@y.example", "c@y.example", hold=SOON)).admitted
     store.put(mail.recipients[2].no, attempt=2, state=int(State.DEFERRED))
