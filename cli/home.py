@@ -118,11 +118,11 @@ class Home:
 
     def _is_locked(self) -> bool:
         try:
-            with self._run_lock_file.open("a") as lock:
+            with self._run_lock_file.open("rb") as lock:  # nobody who only looks makes the file
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:  # somebody else's home
+        except OSError:  # nobody has been here, or it is somebody else's home
             return False
         return False
 

@@ -33,6 +33,7 @@ class Parked(msgspec.Struct, frozen=True, tag="parked"):
     reason: str
     pause_s: float = 0.0  # seconds before it may be released again
     site: str = ""  # the site that is down: then the mail waits for that, and not for a time
+    lane: int | None = None  # the lane that is full: then it waits until that has room
 
 
 Outcome = Delivered | Deferred | Bounced | Parked

@@ -31,6 +31,9 @@ def lane_queue(lane: int) -> str:
     return f"{SEND}.{lane}"
 
 
+LANE_QUEUES = tuple(map(lane_queue, range(LANES)))
+
+
 def _work_queue(max_length: int, max_bytes: int, delivery_limit: int = DELIVERY_LIMIT) -> dict[str, Any]:
     """Synced before the confirm, bounded by refusing, dead letters at least once."""
     return {

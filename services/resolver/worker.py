@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A lane that is full empties at the speed of its receivers; meanwhile the mail waits where it can be retracted.
-_WHEN_FULL_S = 10.0
-
 _decoder = msgspec.msgpack.Decoder(RouteRequests)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -107,7 +104,7 @@ class ResolverWorker:
         for refusal in refused:
             _, part = sends[id(refusal.message)]
             failures += _parked(part, refusal.reason)
-            self._full[part.lane].seen(refusal.reason, next="its_mail_waits_in_the_store")
+            self._full[part.lane].seen(refusal.reason, next="its_mail_waits_for_room")
         for lane in {part.lane for part in parts} - {int(refusal.message.key) for refusal in refused}:
             self._full[lane].over()
         metrics.ROUTED.inc(sum(len(assigned.request.envelope.recipients) for part in parts for assigned in part.sends))
@@ -144,6 +141,6 @@ def _message(part: Part) -> Message:
 
 def _parked(part: Part, reason: str) -> Iterator[RecipientOutcome]:
     for assigned in part.sends:
-        parked = Parked(f"the lane of {assigned.leg.route.site} is full: {reason}", _WHEN_FULL_S)
+        parked = Parked(f"the lane of {assigned.leg.route.site} is full: {reason}", lane=part.lane)
         for recipient in assigned.request.envelope.recipients:
             yield RecipientOutcome(recipient.no, assigned.request.attempt, parked)

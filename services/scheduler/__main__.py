@@ -11,7 +11,7 @@ from services.scheduler.control import ControlDesk
 from services.scheduler.dead_letters import count_dead_letters
 from services.scheduler.housekeeping import Housekeeper
 from services.scheduler.intake import Intake
-from services.scheduler.lane_room import LaneRoom
+from services.scheduler.lanes import LaneDesk
 from services.scheduler.outcome_desk import OutcomeDesk
 from services.scheduler.recent import Recent
 from services.scheduler.release import Releaser
@@ -46,7 +46,8 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
         thread, broker.publisher, feed, announcer, alarm, housekeeper.final, partial(broker.count, OUTCOME), recent
     )
     tracer = tracer_of("scheduler", environment.worker, environment.traces)
-    releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm, LaneRoom(broker.count), tracer)
+    lanes = LaneDesk(thread, broker.count, alarm)
+    releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm, lanes, tracer)
     intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final, tracer)
     control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper, recent)
 
@@ -62,6 +63,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
             releaser.release_loop(),
             releaser.mark_loop(),
             SiteDesk(thread, feed, alarm).loop(),
+            lanes.loop(),
             housekeeper.sweep_loop(),
             housekeeper.purge_loop(),
             keeper.note_loop(announcer),

@@ -12,11 +12,11 @@ from services.scheduler.inquiry import count_states
 from shared import metrics
 from shared.broker import Broker, BrokerRefused
 from shared.mail_store import State, StoreThread, recipients
-from shared.topology import CONTROL, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
+from shared.topology import CONTROL, LANE_QUEUES, OUTCOME, RESOLVE, SUBMIT
 
 log = structlog.get_logger()
 
-COUNTED = (SUBMIT, CONTROL, RESOLVE, *map(lane_queue, range(LANES)), OUTCOME)
+COUNTED = (SUBMIT, CONTROL, RESOLVE, *LANE_QUEUES, OUTCOME)
 _EVERY_S = 15.0
 # A million held mails take a tenth of a second to count, in which the scheduler gets nothing else out of its store.
 _TIMES_THE_COUNT = 200

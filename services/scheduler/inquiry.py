@@ -23,6 +23,7 @@ from shared.contracts import (
 )
 from shared.mail_store import State, contents, history, insert_missing, mails, recipients, settings_history
 from shared.sites import Site, SiteState, read_sites
+from shared.topology import LANE_QUEUES
 
 
 def show(connection: sa.Connection, mail: str, now: datetime) -> Story | None:
@@ -75,10 +76,11 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
                 f"in doubt: {doubt}; an operator sends it again (`resend`) or closes it (`close`);"
                 f" else it is given up at {_when(recipient.wake)}"
             )
-        case State.DEFERRED if recipient.site:
+        case State.DEFERRED if recipient.site and recipient.site not in LANE_QUEUES:
             why = _why_its_site_waits(recipient, known.get(recipient.site), now)
         case State.DEFERRED if recipient.code == 0:
-            why = f"set aside {'and due since' if due else 'until'} {_when(recipient.wake)}: {recipient.reply}"
+            until = "until there is room" if recipient.site else f"until {_when(recipient.wake)}"
+            why = f"set aside {f'and due since {_when(recipient.wake)}' if due else until}: {recipient.reply}"
         case State.DEFERRED:
             said = f"{recipient.host} said" if recipient.host else "the reason was"
             reply = f"{recipient.code} {recipient.enhanced} {recipient.reply}".replace("\n", " ")
@@ -231,12 +233,13 @@ def _recipient_state(row: Any, known: Mapping[str, Site]) -> RecipientState:
     state = State(row.state)
     site = known.get(row.site)
     probe = site.until if state is State.DEFERRED and site is not None and site.state is SiteState.DOWN else None
+    has_a_time = state is State.HELD or (state is State.DEFERRED and row.site not in LANE_QUEUES)
     return RecipientState(
         address=row.address,
         state=cast(StateName, state.name.lower()),
         since=row.since,
         attempt=row.attempt,
-        next_try=min(probe or row.wake, row.wake) if state in (State.HELD, State.DEFERRED) else None,
+        next_try=min(probe or row.wake, row.wake) if has_a_time else None,
         worker=row.worker,
         host=row.host,
         code=row.code,

@@ -17,9 +17,11 @@ from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
 from shared.sites import Site, SiteState
 from shared.smtp_reply import Reply, own_verdict
+from shared.topology import lane_queue
 
 _AT_ONCE = Duration(seconds=1)  # by then a sender asks anew whether a site is still down
-_LOOK_AGAIN = Duration(hours=2)  # RFC 5321 section 4.5.4.1 has mail tried every two to three hours
+# What waits for its site or lane: RFC 5321 section 4.5.4.1 has mail tried every two to three hours.
+_LOOK_AGAIN = Duration(hours=2)
 _LONGEST_KEY = 255  # octets, AMQP 0-9-1 section 4.2.5.3; a domain alone may have 253
 PARKED_AFTER = 3  # claims in a row whose sender died; then it waits for an operator, whatever `retry.in_doubt` says
 _LONGEST_REPLY = 2000  # characters kept of a reply: a server may send sixty-four kilobytes of text
@@ -40,7 +42,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     give_up: datetime
     released: datetime | None = None  # when this attempt was
     claimed: datetime | None = None
-    site: str | None = None  # that kept it from being sent, since its last attempt
+    site: str | None = None  # what kept it from being sent, since its last attempt
     in_doubt: bool = False  # an earlier attempt may have delivered it
     lapses: int = 0  # claims in a row whose sender died
 
@@ -61,7 +63,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: bool
     ends_attempt: bool  # False: nothing was tried
     last: Reply | None = None  # where the reply says that it was given up: what the last attempt ended with
-    site: str | None = None  # that it waits for
+    site: str | None = None  # that it waits for; or the queue of a lane
     next_probe: datetime | None = None  # of that site, where it has just begun to wait for it
     lapses: int = 0
 
@@ -88,7 +90,8 @@ def decide(
         wake: datetime | None = None,
         attempt: int = 0,
         in_doubt: bool = False,
-        site: Site | None = None,
+        site: str | None = None,
+        next_probe: datetime | None = None,
         last: Reply | None = None,
     ) -> Change:
         return Change(
@@ -105,8 +108,8 @@ def decide(
             in_doubt=in_doubt or (pending.in_doubt and state is not State.DELIVERED),
             ends_attempt=not isinstance(outcome, Parked) or wake is None,
             last=None if last is None else _short(last),
-            site=site.name if site is not None else None,
-            next_probe=_next_probe(site, now, wake) if site and wake and not pending.site else None,
+            site=site,
+            next_probe=next_probe,
             lapses=lapses,
         )
 
@@ -122,11 +125,16 @@ def decide(
             rule = msgspec.structs.replace(retry, schedule=(wait,))
             match next_try(1, pending.admitted, pending.give_up, now, rule, chance):
                 case Again(at):
-                    return change(State.DEFERRED, site.said, site.host, wake=at, site=site)
+                    told = pending.site == site.name
+                    probe = None if told else _next_probe(site, now, at)
+                    return change(State.DEFERRED, site.said, site.host, wake=at, site=site.name, next_probe=probe)
                 case GiveUp():
                     return change(State.BOUNCED, _expired(pending, site.said, now), site.host, last=site.said)
                 case never:
                     assert_never(never)
+        case Parked(reason, lane=int(lane)):
+            wake = now + _LOOK_AGAIN
+            return change(State.DEFERRED, own_verdict(0, "", reason), "", wake=wake, site=lane_queue(lane))
         case Parked(reason, pause_s, name):
             again = now + (_AT_ONCE if name else timedelta(seconds=pause_s))
             return change(State.DEFERRED, own_verdict(0, "", reason), "", wake=again)

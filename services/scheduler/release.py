@@ -11,7 +11,7 @@ import msgspec
 from services.scheduler import spans, store, traces
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer
-from services.scheduler.lane_room import LaneRoom
+from services.scheduler.lanes import LaneDesk
 from services.scheduler.outcome_desk import OutcomeDesk
 from services.scheduler.store import Due, Leaving
 from shared import metrics
@@ -58,7 +58,7 @@ class Releaser:
         announcer: Announcer,
         desk: OutcomeDesk,
         alarm: Alarm,
-        lanes: LaneRoom,
+        lanes: LaneDesk,
         tracer: "Tracer | None" = None,
     ) -> None:
         self._thread = thread
@@ -99,7 +99,7 @@ class Releaser:
             elif count < _MOST:
                 await self._sleep()
             else:
-                await self._lanes.wait()
+                await self._lanes.wait_for_room()
 
     async def _release_some(self) -> int:
         due = await self._take_due(datetime.now(UTC))

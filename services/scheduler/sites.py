@@ -85,7 +85,7 @@ def tend(connection: sa.Connection, now: datetime, revision: int) -> Tended:
     )
     called = _sites(connection, due)
     for site in called:
-        released += _release(connection, site.name, now, most=1)
+        released += let_out(connection, site.name, now, most=1)
     save(connection, [msgspec.structs.replace(site, called=now) for site in called])
     down = sa.select(sa.func.count()).where(sites.c.state == int(SiteState.DOWN))
     return Tended(released, int(connection.execute(down).scalar_one()))
@@ -97,13 +97,14 @@ def _sites(connection: sa.Connection, condition: Any) -> list[Site]:
 
 
 def _let_go(connection: sa.Connection, site: Site, now: datetime) -> int:
-    released = _release(connection, site.name, now, _MOST_FREED)
+    released = let_out(connection, site.name, now, _MOST_FREED)
     if not released and connection.execute(sa.select(sa.exists().where(_waiting(site.name, now)))).scalar() is False:
         save(connection, [msgspec.structs.replace(site, lets_go=False)])
     return released
 
 
-def _release(connection: sa.Connection, site: str, now: datetime, most: int) -> int:
+def let_out(connection: sa.Connection, site: str, now: datetime, most: int) -> int:
+    """Make due what waits for this, those that came first; how many recipients that are."""
     some = sa.select(recipients.c.no).where(_waiting(site, now)).order_by(recipients.c.no).limit(most)
     numbers = connection.execute(some.with_for_update(skip_locked=True)).scalars().all()
     if numbers:

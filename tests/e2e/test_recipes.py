@@ -100,7 +100,7 @@ def arrives(name: str, subjects: list[str], running: FrontDoors, folder: Path) -
 def test_a_recipe_runs_and_its_mail_arrives(name: str, running: FrontDoors, tmp_path: Path):
     said = arrives(name, HERE[name], running, tmp_path)
     if name == "pika":
-        assert said == "{'retracted': 1}\n"
+        assert said in ("{'retracted': 1}\n", "{'unknown': 1}\n")  # it may overtake its mail, and holds all the same
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

@@ -3,10 +3,10 @@
 import asyncio
 import time
 
-from services.scheduler.lane_room import _ENOUGH
+from services.scheduler.lanes import _ENOUGH
 from shared.broker import Message
 from shared.mail_store import State
-from shared.topology import LANES, SEND, lane_queue
+from shared.topology import LANE_QUEUES, LANES, SEND
 from tests.support.broker import opened
 from tests.support.pipeline import a_mail, relay_to
 
@@ -23,7 +23,7 @@ async def fill_the_lanes(url: str) -> None:
 
 
 async def first_of(broker, lane: int) -> list[bytes]:
-    peek = await broker.get(lane_queue(lane), 1)
+    peek = await broker.get(LANE_QUEUES[lane], 1)
     await peek.close()
     return [delivery.body for delivery in peek.deliveries]
 

@@ -127,7 +127,12 @@ def test_the_story_tells_of_operators(store):
             "deferred; mx.y.example said: 451 4.7.1 try again; attempt 2 follows at 2026-03-01T12:05:00+00:00",
         ),
         (State.DEFERRED, {"code": 451, "reply": "no host"}, "the reason was: 451  no host"),
-        (State.DEFERRED, {"reply": "the lane is full"}, "set aside until 2026-03-01T12:05:00+00:00: the lane is full"),
+        (State.DEFERRED, {"reply": "not now"}, "set aside until 2026-03-01T12:05:00+00:00: not now"),
+        (
+            State.DEFERRED,
+            {"reply": "the lane is full", "site": "pillarbox.send.1"},
+            "set aside until there is room: the lane is full",
+        ),
     ],
 )
 def test_an_open_recipient_says_why_it_waits(store, state, columns, sentence):
@@ -143,6 +148,7 @@ def test_an_open_recipient_says_why_it_waits(store, state, columns, sentence):
     [
         (State.HELD, {}, "due since 2026-03-01T12:00:00+00:00: it goes out after mail that was due before it"),
         (State.DEFERRED, {"reply": "the lane is full"}, "set aside and due since 2026-03-01T12:00:00+00:00: the lane"),
+        (State.DEFERRED, {"reply": "the lane is full", "site": "pillarbox.send.1"}, "set aside and due since"),
         (State.DEFERRED, {"attempt": 2, "code": 451}, "attempt 2 is due since 2026-03-01T12:00:00+00:00"),
     ],
 )

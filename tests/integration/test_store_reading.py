@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from services.scheduler import inquiry, sites, suppression
 from services.scheduler import store as transactions
 from services.scheduler.census import take_census
+from services.scheduler.lanes import refused_since
 from services.scheduler.recent import stage_times
 from services.sender.takeover import ids_of
 from shared.contracts import ListMails, ListSuppressions, ShowContent
@@ -29,6 +30,7 @@ QUESTIONS: list[tuple[Any, Sequence[Any]]] = [
     (inquiry.settings_versions, (None, 1)),
     (inquiry.show, ("order-1", NOW)),
     (list_present, (NOW,)),
+    (refused_since, (NOW,)),
     (sites.list_down, (NOW,)),
     (stage_times, ([1, 2],)),
     (suppression.list_suppressions, (ListSuppressions(), NOW)),

@@ -73,6 +73,11 @@ def test_a_left_file_is_not_believed_of_one_that_has_not_removed_it_yet(home: Ho
         assert seen == [None]
 
 
+def test_who_only_looks_makes_no_file(home: Home):
+    assert home.running() is None
+    assert not [file for file in home.path.iterdir() if file.is_file()]
+
+
 def test_a_second_one_is_refused_and_told_whose_home_it_is(home: Home):
     with home.locked():
         home.write_run(RUN)

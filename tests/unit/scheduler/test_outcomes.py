@@ -93,6 +93,13 @@ def test_the_outcome_decides_the_state_the_attempt_and_the_next_look(outcome, ch
     assert change.ends_attempt is (outcome is not BUSY and not isinstance(outcome, Parked))
 
 
+def test_what_a_full_lane_refused_waits_for_that_lane_and_nobody_is_told():
+    change = decided(Parked("the lane of mx:y is full", lane=2), attempt=3)
+    assert (change.state, change.attempt, change.wake) == (State.DEFERRED, 3, NOW + LOOK_AGAIN)
+    assert (change.site, change.reply.text) == ("pillarbox.send.2", "the lane of mx:y is full")
+    assert (change.ends_attempt, event_of(change)) == (False, None)
+
+
 LOOK_AGAIN = timedelta(hours=2)
 SECOND = timedelta(seconds=1)
 
