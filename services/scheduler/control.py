@@ -1,5 +1,6 @@
 """Control commands: each is carried out in one transaction and answered, whatever it was."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -103,10 +104,14 @@ class ControlDesk:
         self._recent = recent
 
     async def loop(self, consumer: Consumer) -> None:
-        """Take commands, for ever, one after another."""
-        while True:
-            for delivery in await consumer.batch(10):
-                await finish(self._answer_and_ack(delivery, consumer))
+        """Take commands, for ever, side by side: a release of very many mails takes minutes, and may be a mistake.
+
+        Each transaction has its turn in the order in which it was asked for, and so has each command that needs one.
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for delivery in await consumer.batch(10):
+                    group.create_task(finish(self._answer_and_ack(delivery, consumer)))
 
     async def _answer_and_ack(self, delivery: Delivery, consumer: Consumer) -> None:
         answer = await self._answer(delivery)

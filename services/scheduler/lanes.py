@@ -6,8 +6,6 @@ of them would be refused and come back again and again.
 """
 
 import asyncio
-import math
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +22,8 @@ from shared.worker import finish
 # Messages, of one to fifty mails each: seconds of the senders' work. What leaves when it is admitted has these before
 # it, and the rest of the lane for itself.
 _ENOUGH = LANE_LENGTH // 5
-_LOOK_EVERY_S = 0.25  # while there is much to release, or mail waits for room
+_LOOK_AFTER = 2000  # recipients that were released
+_LOOK_EVERY_S = 0.25  # while there is no room, or mail waits for it
 _NOBODY_WAITS_S = 1.0
 _MOST_LET_OUT = 1000  # recipients of one lane in one transaction
 # A lane may be short and full all the same, of large messages or by a policy: then what is let out comes back.
@@ -39,16 +38,20 @@ class LaneDesk:
         self._thread = thread
         self._count = count
         self._alarm = alarm
-        self._looked_at = -math.inf  # monotonic
+        self._taken = 0  # recipients since it was last looked
         self._let_out_at: dict[str, datetime] = {}  # by queue
 
     async def wait_for_room(self) -> None:
-        """Wait while every lane has enough; not at all where one had room a moment ago."""
-        if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
+        """Wait while every lane has enough; not at all where few have been released since one had room."""
+        if self._taken < _LOOK_AFTER:
             return
         while not await self._some_has_room():  # noqa: ASYNC110 - a queue does not tell when it gets shorter
             await asyncio.sleep(_LOOK_EVERY_S)
-        self._looked_at = time.monotonic()
+        self._taken = 0
+
+    def took(self, count: int) -> None:
+        """So many recipients have been released."""
+        self._taken += count
 
     async def loop(self) -> None:
         """Let mail out whose lane has room again, for ever."""

@@ -92,14 +92,14 @@ class Releaser:
     async def release_loop(self) -> None:
         """Release what is due, for ever."""
         while True:
+            await self._lanes.wait_for_room()
             self._alarm.clear()
             count = await finish(self._release_some())
+            self._lanes.took(count)
             if self._refused.lasts:
                 await asyncio.sleep(_PAUSE_S)  # the resolvers are behind: to take more rows would only put them back
             elif count < _MOST:
                 await self._sleep()
-            else:
-                await self._lanes.wait_for_room()
 
     async def _release_some(self) -> int:
         due = await self._take_due(datetime.now(UTC))

@@ -3,14 +3,14 @@
 import asyncio
 import time
 
-from services.scheduler.lanes import _ENOUGH
+from services.scheduler.lanes import _ENOUGH, _LOOK_AFTER
 from shared.broker import Message
 from shared.mail_store import State
 from shared.topology import LANE_QUEUES, LANES, SEND
 from tests.support.broker import opened
 from tests.support.pipeline import a_mail, relay_to
 
-AT_ONCE = 1000  # recipients that are released in one transaction
+AT_ONCE = _LOOK_AFTER // 2  # recipients of a mail
 
 
 async def fill_the_lanes(url: str) -> None:
@@ -34,8 +34,8 @@ def test_what_the_senders_do_not_need_yet_stays_held(start_pipeline, sink):
     first = pipeline.submit(a_mail("first"), "first")
     asyncio.run(fill_the_lanes(pipeline.amqp_url))
     many = [f"b{number}@mx.example" for number in range(AT_ONCE)]
-    held = [pipeline.submit(a_mail(id, to=many, hold="1d", batch="news"), id) for id in ("news-1", "news-2", "news-3")]
-    wait_until(lambda: pipeline.count(State.HELD) == 3 * AT_ONCE, "all are held")
+    held = [pipeline.submit(a_mail(id, to=many, hold="1d", batch="news"), id) for id in ("n1", "n2", "n3", "n4")]
+    wait_until(lambda: pipeline.count(State.HELD) == 4 * AT_ONCE, "all are held")
 
     pipeline.control("release", batch="news")
     wait_until(lambda: pipeline.count(State.HELD) == 2 * AT_ONCE, "the first of them go")

@@ -22,6 +22,7 @@ from shared.topology import LANE_LENGTH, LANE_QUEUES, LANES
 from tests.support.store import OpenStore, a_draft
 
 FULL = LANE_LENGTH
+MUCH = lanes._LOOK_AFTER
 SECOND = timedelta(seconds=1)
 
 
@@ -47,6 +48,11 @@ def thread(store: OpenStore) -> Iterator[StoreThread]:
     opened.close()
 
 
+def a_moment() -> datetime:
+    """Now, as the store keeps it."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 def run(scene: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scene, 30))
 
@@ -65,8 +71,11 @@ def run(scene: Coroutine[Any, Any, None]) -> None:
     ],
 )
 def test_it_waits_while_every_lane_has_enough(thread, waiting, goes_on):
+    desk = LaneDesk(thread, Queues(*waiting).count, Alarm())
+    desk.took(MUCH)
+
     async def scene() -> None:
-        waits = asyncio.create_task(LaneDesk(thread, Queues(*waiting).count, Alarm()).wait_for_room())
+        waits = asyncio.create_task(desk.wait_for_room())
         done, _ = await asyncio.wait({waits}, timeout=10 if goes_on else 0.1)
         waits.cancel()
         assert bool(done) is goes_on
@@ -77,9 +86,11 @@ def test_it_waits_while_every_lane_has_enough(thread, waiting, goes_on):
 def test_it_goes_on_when_a_lane_has_room_again(thread, monkeypatch):
     monkeypatch.setattr(lanes, "_LOOK_EVERY_S", 0.001)
     queues = Queues(FULL, FULL, FULL, FULL)
+    desk = LaneDesk(thread, queues.count, Alarm())
+    desk.took(MUCH)
 
     async def scene() -> None:
-        waits = asyncio.create_task(LaneDesk(thread, queues.count, Alarm()).wait_for_room())
+        waits = asyncio.create_task(desk.wait_for_room())
         while queues.asked < 3 * LANES:
             await asyncio.sleep(0.001)
         queues.waiting[LANE_QUEUES[2]] = 0
@@ -88,21 +99,25 @@ def test_it_goes_on_when_a_lane_has_room_again(thread, monkeypatch):
     run(scene())
 
 
-def test_a_lane_that_had_room_a_moment_ago_is_not_asked_for_it_again(thread, monkeypatch):
-    monkeypatch.setattr(lanes, "_LOOK_EVERY_S", 60.0)
+def test_the_lanes_are_asked_when_much_has_been_released_since(thread):
     queues = Queues(0, 0, 0, 0)
     desk = LaneDesk(thread, queues.count, Alarm())
+    asked = []
 
     async def scene() -> None:
-        for _ in range(3):
+        for count in (0, MUCH - 1, 1, MUCH - 1, MUCH):
+            desk.took(count)
             await desk.wait_for_room()
+            asked.append(queues.asked)
 
     run(scene())
-    assert queues.asked == 1
+    assert asked == [0, 0, 1, 1, 2]
 
 
 def test_lanes_that_are_not_there_hold_nothing_up(thread):
-    run(LaneDesk(thread, Queues(FULL, FULL, FULL, FULL).missing, Alarm()).wait_for_room())
+    desk = LaneDesk(thread, Queues(FULL, FULL, FULL, FULL).missing, Alarm())
+    desk.took(MUCH)
+    run(desk.wait_for_room())
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -125,7 +140,7 @@ def taken(store: OpenStore, now: datetime) -> list[str]:
 
 
 def test_it_waits_until_its_own_lane_has_room(store, thread):
-    now, queues = datetime.now(UTC), Queues(FULL, FULL, 0, 0)
+    now, queues = a_moment(), Queues(FULL, FULL, 0, 0)
     for id, lane in (("m0", 0), ("m1", 1), ("m2", 2)):
         refuse(store, id, lane, now)
     assert taken(store, now + 60 * SECOND) == []
@@ -141,7 +156,7 @@ def test_it_waits_until_its_own_lane_has_room(store, thread):
 
 def test_those_that_came_first_go_first_and_no_others_until_they_are_taken(store, thread, monkeypatch):
     monkeypatch.setattr(lanes, "_MOST_LET_OUT", 2)
-    now = datetime.now(UTC)
+    now = a_moment()
     for number in range(5):
         refuse(store, f"m{number}", 1, now)
     desk = LaneDesk(thread, Queues(0, 0, 0, 0).count, Alarm())
@@ -153,7 +168,7 @@ def test_those_that_came_first_go_first_and_no_others_until_they_are_taken(store
 
 
 def test_a_lane_that_is_short_and_full_is_not_asked_again_for_some_seconds(store, thread):
-    now = datetime.now(UTC)
+    now = a_moment()
     refuse(store, "m0", 3, now)
     [row] = store.rows("m0")
     desk = LaneDesk(thread, Queues(0, 0, 0, 0).count, Alarm())
@@ -167,7 +182,7 @@ def test_a_lane_that_is_short_and_full_is_not_asked_again_for_some_seconds(store
 
 
 def test_who_lets_it_out_wakes_who_releases(store, thread):
-    now, alarm = datetime.now(UTC), Alarm()
+    now, alarm = a_moment(), Alarm()
     refuse(store, "m0", 0, now)
 
     async def scene() -> None:

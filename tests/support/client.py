@@ -75,6 +75,10 @@ class Client:
 
     def ask(self, command: bytes, timeout: float = 30) -> dict[str, Any]:
         """Publish a command and wait for its answer."""
+        return self.answer_to(self.give(command), timeout)
+
+    def give(self, command: bytes) -> str:
+        """Publish a command; what its answer is known by."""
         number = str(next(_numbers))
 
         def ask(channel: BlockingChannel) -> None:
@@ -84,7 +88,15 @@ class Client:
             channel.basic_publish("pillarbox.control", "", command, properties, mandatory=True)
 
         self._persist(ask)
-        self.wait_until(lambda: number in self._answers, f"an answer to {command!r}", timeout)
+        return number
+
+    def is_answered(self, number: str) -> bool:
+        """Whether the answer to a command that was given has come."""
+        return number in self._answers
+
+    def answer_to(self, number: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait for the answer to a command that was given."""
+        self.wait_until(lambda: self.is_answered(number), f"an answer to command {number}", timeout)
         return self._answers.pop(number)
 
     def publish(self, exchange: str, body: bytes, properties: pika.BasicProperties) -> None:
