@@ -1,5 +1,6 @@
 """The case `hold`: very many mails are held, asked for, taken back, and released together."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from statistics import median
@@ -14,10 +15,11 @@ from bench.pipeline import Pipeline, Place, new_place, relay_to
 from bench.processes import Meter
 from bench.results import Failed, Goal, Measurement, Plan
 from bench.sink import Sink
-from shared.contracts import Retract, RetractAnswer, RetractResult, Show, ShowAnswer
+from shared.contracts import Release, ReleaseAnswer, Retract, RetractAnswer, RetractResult, Show, ShowAnswer
 
 _CONTENT = message(4096)
 _ASKED = 100  # shown, and as many retracted
+_RELEASED_FIRST = 40_000  # the lanes have room for these; what follows is released as the senders take it
 
 
 def _run(plan: Plan) -> Measurement:
@@ -58,11 +60,17 @@ async def _measure(plan: Plan, sink: Sink, place: Place) -> Measurement:
 
 async def _let_go(pipeline: Pipeline, mails: int) -> dict[str, float]:
     """Release the rest by one command, until the last is delivered."""
-    delivered, started = (await pipeline.totals())["delivered"], time.monotonic()
-    released_s = await _seconds(held.release(pipeline, "held", "released", mails))
-    await pipeline.while_all_live(pipeline.reach("delivered", delivered + mails))
-    delivered_s = time.monotonic() - started
-    return {"release, mails/s": mails / released_s, "released and delivered, mails/s": mails / delivered_s}
+    before, first, started = await pipeline.totals(), min(mails, _RELEASED_FIRST), time.monotonic()
+    answer = asyncio.ensure_future(pipeline.ask(Release(batch="held"), ReleaseAnswer))
+    try:
+        await pipeline.while_all_live(pipeline.reach("released", before["released"] + first))
+        released_s = time.monotonic() - started
+        await pipeline.while_all_live(pipeline.reach("delivered", before["delivered"] + mails))
+        delivered_s = time.monotonic() - started
+        await answer
+    finally:
+        answer.cancel()
+    return {"release, mails/s": first / released_s, "released and delivered, mails/s": mails / delivered_s}
 
 
 async def _admit(pipeline: Pipeline, batch: str, numbers: range) -> None:
@@ -100,7 +108,7 @@ CASE = Case(
     what=(
         "4 KB mails that are held for a day: admitted, from the first publish until the scheduler has the last; then "
         f"{_ASKED} of them shown and as many taken back, one after another; then all others released by one command "
-        "and delivered to Postfix's smtp-sink"
+        f"(timed by the first {_RELEASED_FIRST:,}) and delivered to Postfix's smtp-sink"
     ),
     usual=Plan(mails=100_000, rounds=1, senders=2),
     quick=Plan(mails=5_000, rounds=1, senders=2, warm_up=200, calibrated=True),

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+# For a scheduler of before 0.1's lanes that mail waits for: it knows a pause alone.
+_WHEN_FULL_S = 10.0
+
 _decoder = msgspec.msgpack.Decoder(RouteRequests)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -141,6 +144,6 @@ def _message(part: Part) -> Message:
 
 def _parked(part: Part, reason: str) -> Iterator[RecipientOutcome]:
     for assigned in part.sends:
-        parked = Parked(f"the lane of {assigned.leg.route.site} is full: {reason}", lane=part.lane)
+        parked = Parked(f"the lane of {assigned.leg.route.site} is full: {reason}", _WHEN_FULL_S, lane=part.lane)
         for recipient in assigned.request.envelope.recipients:
             yield RecipientOutcome(recipient.no, assigned.request.attempt, parked)

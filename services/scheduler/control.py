@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar, assert_never
 
 import msgspec
@@ -36,7 +37,6 @@ from shared.contracts import (
     Refusal,
     Release,
     ReleaseAnswer,
-    ReleasedMail,
     RemoveSuppressions,
     Replace,
     ReplaceAnswer,
@@ -76,6 +76,13 @@ log = structlog.get_logger()
 _JSON = "application/json"
 
 Selecting = TypeVar("Selecting", bound=Selector)
+Page = TypeVar("Page", recall.Retraction, recall.Rescheduling, doubt.Cleared)
+
+_BETWEEN_S = 0.005  # pages of a command for very many mails: senders are waiting for the store
+
+
+class _NotOurs(Exception):
+    """The channel that a command came by was lost: it is delivered again, and would be carried out twice at a time."""
 
 
 class ControlDesk:
@@ -104,34 +111,50 @@ class ControlDesk:
         self._recent = recent
 
     async def loop(self, consumer: Consumer) -> None:
-        """Take commands, for ever, side by side: a release of very many mails takes minutes, and may be a mistake.
+        """Take commands, for ever, one after another; but those for very many mails beside the others.
 
-        Each transaction has its turn in the order in which it was asked for, and so has each command that needs one.
+        A release of a million takes minutes, and may be a mistake.
         """
         async with asyncio.TaskGroup() as group:
             while True:
                 for delivery in await consumer.batch(10):
-                    group.create_task(finish(self._answer_and_ack(delivery, consumer)))
+                    command = self._parse(delivery)
+                    work = self._answer_and_ack(command, delivery, consumer)
+                    if isinstance(command, (Retract, Release, Resend, Close)) and not command.id:
+                        group.create_task(finish(work))
+                    else:
+                        await finish(work)
 
-    async def _answer_and_ack(self, delivery: Delivery, consumer: Consumer) -> None:
-        answer = await self._answer(delivery)
-        await self._reply(delivery, answer)
-        consumer.ack([delivery])
-
-    async def _answer(self, delivery: Delivery) -> Answer:
+    def _parse(self, delivery: Delivery) -> Command | Refusal:
         try:
             command = parse_command(delivery.body, self._feed.settings.sending.max_size)
-            metrics.COMMANDS.labels(type(command).__name__.lower()).inc()
-            return await self._carry_out(command, delivery)
         except Invalid as refused:
-            log.warning("command_refused", field=refused.field, reason=refused.reason, next="answered")
-            return Refusal(field=refused.field, reason=refused.reason)
+            return _refusal(refused)
+        except Exception as error:
+            return _failure(error)
+        metrics.COMMANDS.labels(type(command).__name__.lower()).inc()
+        return command
+
+    async def _answer_and_ack(self, command: Command | Refusal, delivery: Delivery, consumer: Consumer) -> None:
+        answer = await self._answer(command, delivery, partial(consumer.has, delivery))
+        if answer is not None:
+            await self._reply(delivery, answer)
+            consumer.ack([delivery])
+
+    async def _answer(self, command: Command | Refusal, delivery: Delivery, ours: Callable[[], bool]) -> Answer | None:
+        if isinstance(command, Refusal):
+            return command
+        try:
+            return await self._carry_out(command, delivery, ours)
+        except Invalid as refused:
+            return _refusal(refused)
+        except _NotOurs:
+            log.info("command_left", command=type(command).__name__.lower(), next="it_is_delivered_again")
+            return None
         except StoreFailed:
             raise
         except Exception as error:
-            # Nobody planned for this. Asked again, it would end this scheduler again, and what else it holds with it.
-            log.error("command_failed", reason=what_failed(error), next="answered")
-            return Refusal(field="", reason=f"it could not be carried out: {what_failed(error)}")
+            return _failure(error)
 
     async def _reply(self, delivery: Delivery, answer: Answer) -> None:
         reply_to = delivery.properties.reply_to
@@ -148,17 +171,17 @@ class ControlDesk:
         for refusal in await self._publisher.publish([message]):
             log.info("answer_not_delivered", reason=refusal.reason, next="none")
 
-    async def _carry_out(self, command: Command, delivery: Delivery) -> Answer:
+    async def _carry_out(self, command: Command, delivery: Delivery, ours: Callable[[], bool]) -> Answer:
         now = datetime.now(UTC)
         match command:
             case Retract():
-                return await self._retract(command, now)
+                return await self._retract(command, now, ours)
             case Release():
-                return await self._release(command, now)
+                return await self._release(command, now, ours)
             case Resend():
-                return await self._resend(command, now)
+                return await self._resend(command, now, ours)
             case Close():
-                return await self._close(command, now)
+                return await self._close(command, now, ours)
             case Replace():
                 return await self._replace(command, now, delivery)
             case Show():
@@ -199,19 +222,14 @@ class ControlDesk:
         log.info("suppressions_added", addresses=added.added, refused=len(added.refused), author=command.author)
         return added
 
-    async def _retract(self, command: Retract, now: datetime) -> Answer:
+    async def _retract(self, command: Retract, now: datetime, ours: Callable[[], bool]) -> Answer:
         answer = RetractAnswer(mails=[], counts={})
-        selector, after = _chosen_by(command), 0
-        while True:
-            to_name = recall.ANSWERED - len(answer.mails)
-            done = await self._thread.run(recall.retract, selector, now, self._feed.revision, after, to_name)
+        async for done in self._pages(recall.retract, command, now, ours):
             await self._after_retract(done, now)
             answer.mails.extend(done.mails)
             for result, count in done.counts.items():
                 answer.counts[result] = answer.counts.get(result, 0) + count
-            if done.following is None:
-                return answer
-            after = done.following
+        return answer
 
     async def _after_retract(self, done: recall.Retraction, now: datetime) -> None:
         metrics.RETRACTED.inc(len(done.taken_back))
@@ -223,48 +241,46 @@ class ControlDesk:
             for mail, batch, recipient in done.taken_back
         )
 
-    async def _release(self, command: Release, now: datetime) -> Answer:
-        named: list[ReleasedMail] = []
-        selector, after, released = _chosen_by(command), 0, 0
-        while True:
-            to_name = recall.ANSWERED - len(named)
-            done = await self._thread.run(recall.release, selector, now, self._feed.revision, after, to_name)
+    async def _release(self, command: Release, now: datetime, ours: Callable[[], bool]) -> Answer:
+        answer = ReleaseAnswer(mails=[], released=0)
+        async for done in self._pages(recall.release, command, now, ours):
             self._alarm.set_for(now)
-            named += done.mails
-            released += done.released
-            if done.following is None:
-                return ReleaseAnswer(mails=named, released=released)
-            after = done.following
+            answer = ReleaseAnswer(mails=[*answer.mails, *done.mails], released=answer.released + done.released)
+        return answer
 
-    async def _resend(self, command: Resend, now: datetime) -> Answer:
+    async def _resend(self, command: Resend, now: datetime, ours: Callable[[], bool]) -> Answer:
         answer = ResendAnswer(mails=[], resent=0)
-        async for done in self._pages(doubt.resend, _chosen_by(command), now):
+        async for done in self._pages(doubt.resend, command, now, ours):
             self._alarm.set_for(now)
-            named = [*answer.mails, *done.mails][: recall.ANSWERED]
-            answer = ResendAnswer(mails=named, resent=answer.resent + done.recipients)
+            answer = ResendAnswer(mails=[*answer.mails, *done.mails], resent=answer.resent + done.recipients)
         log.info("resent", recipients=answer.resent)
         return answer
 
-    async def _close(self, command: Close, now: datetime) -> Answer:
+    async def _close(self, command: Close, now: datetime, ours: Callable[[], bool]) -> Answer:
         answer = CloseAnswer(mails=[], closed=0)
-        async for done in self._pages(doubt.close, _chosen_by(command), now):
+        async for done in self._pages(doubt.close, command, now, ours):
             for event in done.events:
                 metrics.OUTCOMES.labels("closed").inc()
                 log.info("closed", mail=event.mail, recipient=event.recipient, attempt=event.attempt, host=event.host)
             self._housekeeper.final(done.final)
             await self._announcer.announce(done.events)
-            named = [*answer.mails, *done.mails][: recall.ANSWERED]
-            answer = CloseAnswer(mails=named, closed=answer.closed + done.recipients)
+            answer = CloseAnswer(mails=[*answer.mails, *done.mails], closed=answer.closed + done.recipients)
         return answer
 
     async def _pages(
-        self, function: Callable[..., doubt.Cleared], selector: Selector, now: datetime
-    ) -> AsyncIterator[doubt.Cleared]:
-        after: int | None = 0
-        while after is not None:
-            done = await self._thread.run(function, selector, now, self._feed.revision, after)
+        self, function: Callable[..., Page], command: Selector, now: datetime, ours: Callable[[], bool]
+    ) -> AsyncIterator[Page]:
+        """Do something to all mails that are meant, a page of them in each transaction. Raises Invalid, or _NotOurs."""
+        selector, after, to_name = _chosen_by(command), 0, recall.ANSWERED
+        while True:
+            done = await self._thread.run(function, selector, now, self._feed.revision, after, to_name)
             yield done
-            after = done.following
+            if done.following is None:
+                return
+            after, to_name = done.following, to_name - len(done.mails)
+            await asyncio.sleep(_BETWEEN_S)
+            if not ours():
+                raise _NotOurs
 
     async def _replace(self, command: Replace, now: datetime, delivery: Delivery) -> Answer:
         mail, mark = check_id(command.id, "id"), _mark_of(delivery)
@@ -306,6 +322,17 @@ class ControlDesk:
             found = await self._thread.read(inquiry.settings_versions, command.revision, 1)
             current = found[0] if found else None
         return SettingsAnswer(current=current, history=history, next_revision=self._keeper.next_revision)
+
+
+def _refusal(refused: Invalid) -> Refusal:
+    log.warning("command_refused", field=refused.field, reason=refused.reason, next="answered")
+    return Refusal(field=refused.field, reason=refused.reason)
+
+
+def _failure(error: Exception) -> Refusal:
+    # Nobody planned for this. Asked again, it would end this scheduler again, and what else it holds with it.
+    log.error("command_failed", reason=what_failed(error), next="answered")
+    return Refusal(field="", reason=f"it could not be carried out: {what_failed(error)}")
 
 
 def _mark_of(delivery: Delivery) -> str:

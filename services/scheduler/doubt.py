@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from services.scheduler.recall import note, page_of
+from services.scheduler.recall import ANSWERED, note, page_of
 from shared.contracts import DeliveredEvent, DoubtfulMail, Selector
 from shared.mail_store import RETRACTABLE, State, chunks, recipients
 
@@ -18,14 +18,21 @@ _CLOSED = "closed by an operator; the receiver's own answer was lost"
 class Cleared(msgspec.Struct, frozen=True):
     """What was done with one page of mails."""
 
-    mails: list[DoubtfulMail]
+    mails: list[DoubtfulMail]  # as many as were to be named
     recipients: int  # for whom something was done
     following: int | None  # where the next page begins
     final: Sequence[int] = ()  # numbers of mails
     events: Sequence[DeliveredEvent] = ()
 
 
-def resend(connection: sa.Connection, selector: Selector, now: datetime, revision: int, after: int = 0) -> Cleared:
+def resend(
+    connection: sa.Connection,
+    selector: Selector,
+    now: datetime,
+    revision: int,
+    after: int = 0,
+    name: int = ANSWERED,
+) -> Cleared:
     """Send again what waits in doubt, as its next attempt; what goes again by itself is left to its time."""
     rows, following = page_of(connection, selector, after)
     chosen = [row for row in rows if row.state == State.IN_DOUBT]
@@ -36,10 +43,17 @@ def resend(connection: sa.Connection, selector: Selector, now: datetime, revisio
         )
     note(connection, chosen, "sent again by an operator", now, revision)
     answers = _answers(selector, rows, chosen, "it goes again now", "nothing of it waits in doubt")
-    return Cleared(answers, len(chosen), following)
+    return Cleared(answers[:name], len(chosen), following)
 
 
-def close(connection: sa.Connection, selector: Selector, now: datetime, revision: int, after: int = 0) -> Cleared:
+def close(
+    connection: sa.Connection,
+    selector: Selector,
+    now: datetime,
+    revision: int,
+    after: int = 0,
+    name: int = ANSWERED,
+) -> Cleared:
     """Let what is in doubt count as delivered, also what would go again; what a sender has by now is under way."""
     rows, following = page_of(connection, selector, after)
     chosen = [row for row in rows if row.in_doubt and row.state in RETRACTABLE]
@@ -55,7 +69,7 @@ def close(connection: sa.Connection, selector: Selector, now: datetime, revision
         connection.execute(closed, [{"number": row.no, "doubtful": _doubtful_attempt(row)} for row in chosen])
     note(connection, chosen, "closed by an operator", now, revision)
     return Cleared(
-        _answers(selector, rows, chosen, "it counts as delivered", "nothing of it is in doubt and waits"),
+        _answers(selector, rows, chosen, "it counts as delivered", "nothing of it is in doubt and waits")[:name],
         len(chosen),
         following,
         list({row.mail for row in chosen}),

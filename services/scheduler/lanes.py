@@ -6,6 +6,7 @@ of them would be refused and come back again and again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,63 +20,75 @@ from shared.mail_store import State, StoreThread, recipients
 from shared.topology import LANE_LENGTH, LANE_QUEUES
 from shared.worker import finish
 
-# Messages, of one to fifty mails each: seconds of the senders' work. What leaves when it is admitted has these before
-# it, and the rest of the lane for itself.
-_ENOUGH = LANE_LENGTH // 5
-_LOOK_AFTER = 2000  # recipients that were released
+_ENOUGH = LANE_LENGTH // 5  # messages, of one to fifty mails each: seconds of the senders' work
+_LOOK_AFTER = 2000  # recipients that went to the resolvers
 _LOOK_EVERY_S = 0.25  # while there is no room, or mail waits for it
 _NOBODY_WAITS_S = 1.0
 _MOST_LET_OUT = 1000  # recipients of one lane in one transaction
-# A lane may be short and full all the same, of large messages or by a policy: then what is let out comes back.
-_CAME_BACK = timedelta(seconds=10)
+# A lane may be short and full all the same, of large messages or by a policy: then what was let out comes back. And
+# where it is never short, mail that leaves when it is admitted takes each place: some others have to have theirs.
+_AGAIN_AFTER = timedelta(seconds=10)
+_SOME = 100
 
 
 class LaneDesk:
-    """Looks into the lanes where much is to be released, and for mail that one has refused."""
+    """Looks into the lanes when much has gone there, or mail waits for room in one."""
 
     def __init__(self, thread: StoreThread, count: Callable[[str], Awaitable[int]], alarm: Alarm) -> None:
         """`count`: how many messages wait in a queue. Raises BrokerRefused where it does not exist."""
         self._thread = thread
         self._count = count
         self._alarm = alarm
-        self._taken = 0  # recipients since it was last looked
+        self._went = 0  # recipients, since it was last looked
+        self._much_went = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._let_out_at: dict[str, datetime] = {}  # by queue
 
-    async def wait_for_room(self) -> None:
-        """Wait while every lane has enough; not at all where few have been released since one had room."""
-        if self._taken < _LOOK_AFTER:
-            return
-        while not await self._some_has_room():  # noqa: ASYNC110 - a queue does not tell when it gets shorter
-            await asyncio.sleep(_LOOK_EVERY_S)
-        self._taken = 0
+    @property
+    def full(self) -> bool:
+        """Whether every lane has enough."""
+        return not self._room.is_set()
 
-    def took(self, count: int) -> None:
-        """So many recipients have been released."""
-        self._taken += count
+    def sent(self, recipients: int) -> None:
+        """So many have gone to the resolvers."""
+        self._went += recipients
+        if self._went >= _LOOK_AFTER:
+            self._much_went.set()
+
+    async def room_within(self, seconds: float) -> bool:
+        """Wait so long for a lane with room; whether there is one."""
+        if self.full:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), seconds)
+        return not self.full
 
     async def loop(self) -> None:
-        """Let mail out whose lane has room again, for ever."""
+        """Keep up to date whether there is room, and let mail out whose lane has some again, for ever."""
         while True:
-            some_wait = await finish(self._let_out(datetime.now(UTC)))
-            await asyncio.sleep(_LOOK_EVERY_S if some_wait else _NOBODY_WAITS_S)
+            waiting = await self._thread.read(refused_since, datetime.now(UTC))
+            if waiting or self.full or self._much_went.is_set():
+                await self._look(waiting)
+            with contextlib.suppress(TimeoutError):
+                within_s = _LOOK_EVERY_S if waiting or self.full else _NOBODY_WAITS_S
+                await asyncio.wait_for(self._much_went.wait(), within_s)
 
-    async def _let_out(self, now: datetime) -> bool:
-        waiting = await self._thread.read(refused_since, now)
+    async def _look(self, waiting: dict[str, datetime]) -> None:
+        self._went = 0
+        self._much_went.clear()
+        with_room = [queue for queue in LANE_QUEUES if await self._has_room(queue)]
+        (self._room.set if with_room else self._room.clear)()
+        now = datetime.now(UTC)
         for queue, since in waiting.items():
-            last = self._let_out_at.get(queue)
-            if last is not None and since > last > now - _CAME_BACK:
-                continue
-            if await self._has_room(queue):
-                await self._thread.run(let_out, queue, now, _MOST_LET_OUT)
-                self._let_out_at[queue] = now
-                self._alarm.set_for(now)
-        return bool(waiting)
+            last, most = self._let_out_at.get(queue), _MOST_LET_OUT if queue in with_room else _SOME
+            none_came_back = last is not None and since <= last
+            if (queue in with_room and none_came_back) or last is None or last <= now - _AGAIN_AFTER:
+                await finish(self._let_out(queue, now, most))
 
-    async def _some_has_room(self) -> bool:
-        for queue in LANE_QUEUES:
-            if await self._has_room(queue):
-                return True
-        return False
+    async def _let_out(self, queue: str, now: datetime, most: int) -> None:
+        await self._thread.run(let_out, queue, now, most, recipients.c.since)
+        self._let_out_at[queue] = now
+        self._alarm.set_for(now)
 
     async def _has_room(self, queue: str) -> bool:
         try:

@@ -110,13 +110,14 @@ def release(
     after: int = 0,
     name: int = ANSWERED,
 ) -> Rescheduling:
-    """Make held and deferred recipients due now: a page of mails, as `retract` does."""
+    """Make held and deferred recipients due now: a page of mails, as `retract` does. What is due keeps its place."""
     rows, following = page_of(connection, selector, after)
     waiting = [row for row in rows if row.state in (State.HELD, State.DEFERRED)]
-    for part in chunks([row.no for row in waiting]):
+    early = [row for row in waiting if row.wake > now]
+    for part in chunks([row.no for row in early]):
         connection.execute(sa.update(recipients).where(recipients.c.no.in_(part)).values(wake=now))
-    sites.call(connection, {row.site for row in waiting if row.site}, now)
-    note(connection, waiting, "released by an operator", now, revision)
+    sites.call(connection, {row.site for row in early if row.site}, now)
+    note(connection, early, "released by an operator", now, revision)
     counts = {row.mail: 0 for row in rows}
     for row in waiting:
         counts[row.mail] += 1
@@ -205,7 +206,7 @@ def _rows(connection: sa.Connection, condition: Any, most: int | None = None) ->
     return connection.execute(
         sa.select(
             recipients.c.no, recipients.c.mail, recipients.c.address, recipients.c.state, recipients.c.attempt,
-            recipients.c.site, recipients.c.bounce_class, recipients.c.in_doubt, recipients.c.host,
+            recipients.c.wake, recipients.c.site, recipients.c.bounce_class, recipients.c.in_doubt, recipients.c.host,
             mails.c.id, mails.c.batch, mails.c.submitted_by,
         )
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)

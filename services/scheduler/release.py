@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from shared.otel import Tracer
 
 _MOST = 1000  # recipients taken in one transaction
+# And each second where no lane has room: mail that leaves when it is admitted could keep them so, and claims that have
+# lapsed need none.
+_SOME = 100
 _PER_MESSAGE = 50  # requests in one message: the broker's cost is per message, and resolvers share the work
 _RECIPIENTS = 2000  # in one message, but for one mail that has more: a resolver has forty of them in hand
 # Another scheduler's mails are not announced to this one, so it looks by itself now and then.
@@ -86,31 +89,31 @@ class Releaser:
                 ends = [each.lease_end for each in part]
                 self._confirmed.append(Confirmed(numbers, min(ends), max(ends)))
                 metrics.RELEASED.inc(len(numbers))
+                self._lanes.sent(len(numbers))
         if self._announcer.wanted("released"):
             await self._announcer.announce(_events(leaving, self._announcer.revision))
 
     async def release_loop(self) -> None:
         """Release what is due, for ever."""
         while True:
-            await self._lanes.wait_for_room()
+            most = _MOST if await self._lanes.room_within(_PAUSE_S) else _SOME
             self._alarm.clear()
-            count = await finish(self._release_some())
-            self._lanes.took(count)
+            count = await finish(self._release_some(most))
             if self._refused.lasts:
                 await asyncio.sleep(_PAUSE_S)  # the resolvers are behind: to take more rows would only put them back
-            elif count < _MOST:
+            elif count < most:
                 await self._sleep()
 
-    async def _release_some(self) -> int:
-        due = await self._take_due(datetime.now(UTC))
+    async def _release_some(self, most: int) -> int:
+        due = await self._take_due(datetime.now(UTC), most)
         await self.send(due.leaving)
         await self._desk.take_lapsed(due.lapsed)
         return due.count
 
-    async def _take_due(self, now: datetime) -> Due:
+    async def _take_due(self, now: datetime, most: int) -> Due:
         if self._tracer is None:
-            return await self._thread.run(store.take_due, now, _MOST)
-        traced = await self._thread.run(traces.take_due, now, _MOST)
+            return await self._thread.run(store.take_due, now, most)
+        traced = await self._thread.run(traces.take_due, now, most)
         spans.holds(self._tracer, traced.holds)
         return traced.due
 

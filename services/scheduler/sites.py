@@ -103,12 +103,17 @@ def _let_go(connection: sa.Connection, site: Site, now: datetime) -> int:
     return released
 
 
-def let_out(connection: sa.Connection, site: str, now: datetime, most: int) -> int:
-    """Make due what waits for this, those that came first; how many recipients that are."""
+def let_out(connection: sa.Connection, site: str, now: datetime, most: int, wake: Any = None) -> int:
+    """Make due what waits for this, those that came first; how many recipients that are.
+
+    `wake`: since when, if not now.
+    """
     some = sa.select(recipients.c.no).where(_waiting(site, now)).order_by(recipients.c.no).limit(most)
     numbers = connection.execute(some.with_for_update(skip_locked=True)).scalars().all()
     if numbers:
-        connection.execute(sa.update(recipients).where(recipients.c.no.in_(numbers)).values(wake=now))
+        connection.execute(
+            sa.update(recipients).where(recipients.c.no.in_(numbers)).values(wake=now if wake is None else wake)
+        )
     return len(numbers)
 
 

@@ -57,15 +57,15 @@ def take_due(connection: sa.Connection, now: datetime, most: int) -> TracedDue:
 
 
 def _never_released(connection: sa.Connection, now: datetime, most: int) -> dict[str, datetime]:
-    """When those of the due mails were admitted that have been held until now."""
-    rows = connection.execute(
+    """When those of the due mails were admitted that have been held until now: those due first, and last."""
+    held = (
         sa.select(mails.c.id, mails.c.admitted)
         .join_from(recipients, mails, recipients.c.mail == mails.c.no)
         .where(recipients.c.wake <= now, recipients.c.state == int(State.HELD), recipients.c.released.is_(None))
-        .order_by(recipients.c.wake)
         .limit(most)
     )
-    return {row.id: row.admitted for row in rows}
+    orders = (recipients.c.wake, recipients.c.wake.desc())
+    return {row.id: row.admitted for order in orders for row in connection.execute(held.order_by(order))}
 
 
 def _contexts(connection: sa.Connection, ids: Sequence[str]) -> dict[str, str]:

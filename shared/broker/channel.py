@@ -101,7 +101,10 @@ async def open_channel(connection: AsyncioConnection) -> Channel:
 
     connection.add_on_close_callback(on_close)
     connection.channel(on_open_callback=on_open)
-    return await opened
+    try:
+        return await opened
+    finally:  # else the connection would keep it, and the channel with it, for as long as it lives
+        connection.callbacks.remove(0, connection.ON_CONNECTION_CLOSED, on_close)
 
 
 async def call(channel: Channel, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

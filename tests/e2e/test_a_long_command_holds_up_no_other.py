@@ -14,10 +14,11 @@ def test_a_mail_is_taken_back_while_its_batch_is_being_released(pipeline: Pipeli
     pipeline.client.wait_until(lambda: pipeline.open_recipients() == MAILS * RECIPIENTS, "all are held")
 
     release = pipeline.client.give(json.dumps({"command": "release", "batch": "news"}).encode())
-    assert pipeline.control("retract", id=mails[-1])["counts"] == {"retracted": 1}
-    assert not pipeline.client.is_answered(release)
-
-    pipeline.control("retract", batch="news")
+    retract = pipeline.client.give(json.dumps({"command": "retract", "id": mails[-1]}).encode())
+    pipeline.client.wait_until(lambda: len(pipeline.client.answered([release, retract])) == 2, "both answers")
+    assert pipeline.client.answered([release, retract]) == [retract, release]
+    assert pipeline.client.answer_to(retract)["counts"] == {"retracted": 1}
     assert pipeline.client.answer_to(release)["released"] > 0
+    pipeline.control("retract", batch="news")
     pipeline.client.wait_until(lambda: not pipeline.open_recipients(), "all final")
     assert f"news {MAILS - 1}".encode() not in b"".join(mail.content for mail in inbox.mails)

@@ -44,6 +44,17 @@ def test_what_is_published_is_confirmed_and_in_its_queue(amqp_url):
     run(scene())
 
 
+def test_a_queue_may_be_counted_again_and_again_and_nothing_of_it_is_kept(amqp_url):
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            connection = await broker._publish_link.connection()
+            before = connection.callbacks.pending(0, connection.ON_CONNECTION_CLOSED)
+            assert [await broker.count("q") for _ in range(20)] == [0] * 20
+            assert connection.callbacks.pending(0, connection.ON_CONNECTION_CLOSED) == before
+
+    run(scene())
+
+
 def test_many_callers_publish_more_than_the_window_and_each_hears_of_its_own(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:

@@ -62,62 +62,53 @@ def run(scene: Coroutine[Any, Any, None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("waiting", "goes_on"),
+    ("waiting", "room"),
     [
         ((FULL, FULL, FULL, FULL), False),
-        ((FULL, FULL, FULL, 0), True),  # a slow site's mail fills one lane, and holds up no other
+        ((FULL, FULL, FULL, 0), True),
         ((0, FULL, FULL, FULL), True),
         ((0, 0, 0, 0), True),
     ],
 )
-def test_it_waits_while_every_lane_has_enough(thread, waiting, goes_on):
+def test_there_is_room_while_one_lane_has_some(thread, waiting, room):
     desk = LaneDesk(thread, Queues(*waiting).count, Alarm())
-    desk.took(MUCH)
 
     async def scene() -> None:
-        waits = asyncio.create_task(desk.wait_for_room())
-        done, _ = await asyncio.wait({waits}, timeout=10 if goes_on else 0.1)
-        waits.cancel()
-        assert bool(done) is goes_on
+        await desk._look({})
+        assert await desk.room_within(0.05) is room
 
     run(scene())
 
 
-def test_it_goes_on_when_a_lane_has_room_again(thread, monkeypatch):
+def test_the_lanes_are_asked_when_much_has_gone_there_and_then_until_one_has_room(thread, monkeypatch):
     monkeypatch.setattr(lanes, "_LOOK_EVERY_S", 0.001)
     queues = Queues(FULL, FULL, FULL, FULL)
     desk = LaneDesk(thread, queues.count, Alarm())
-    desk.took(MUCH)
 
     async def scene() -> None:
-        waits = asyncio.create_task(desk.wait_for_room())
+        looks = asyncio.create_task(desk.loop())
+        desk.sent(MUCH - 1)
+        await asyncio.sleep(0.05)
+        assert (queues.asked, desk.full) == (0, False)
+        desk.sent(1)
         while queues.asked < 3 * LANES:
             await asyncio.sleep(0.001)
+        assert not await desk.room_within(0)
         queues.waiting[LANE_QUEUES[2]] = 0
-        await waits
+        assert await desk.room_within(20)
+        looks.cancel()
 
     run(scene())
-
-
-def test_the_lanes_are_asked_when_much_has_been_released_since(thread):
-    queues = Queues(0, 0, 0, 0)
-    desk = LaneDesk(thread, queues.count, Alarm())
-    asked = []
-
-    async def scene() -> None:
-        for count in (0, MUCH - 1, 1, MUCH - 1, MUCH):
-            desk.took(count)
-            await desk.wait_for_room()
-            asked.append(queues.asked)
-
-    run(scene())
-    assert asked == [0, 0, 1, 1, 2]
 
 
 def test_lanes_that_are_not_there_hold_nothing_up(thread):
     desk = LaneDesk(thread, Queues(FULL, FULL, FULL, FULL).missing, Alarm())
-    desk.took(MUCH)
-    run(desk.wait_for_room())
+
+    async def scene() -> None:
+        await desk._look({})
+        assert await desk.room_within(0)
+
+    run(scene())
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -127,10 +118,6 @@ def test_lanes_that_are_not_there_hold_nothing_up(thread):
 def refuse(store: OpenStore, id: str, lane: int, now: datetime) -> None:
     """Admit a mail, and have a lane refuse it."""
     [number] = store.admit_released(a_draft(id, hold=timedelta(0), at=now))
-    refuse_again(store, number, lane, now)
-
-
-def refuse_again(store: OpenStore, number: int, lane: int, now: datetime) -> None:
     said = OutcomeReport("resolver-1", 1, (RecipientOutcome(number, 1, Parked("it is full", lane=lane)),))
     store.run(apply_reports, [said], now, Retry(), random.Random(1))
 
@@ -139,17 +126,23 @@ def taken(store: OpenStore, now: datetime) -> list[str]:
     return [leaving.request.envelope.mail for leaving in store.run(transactions.take_due, now, 100).leaving]
 
 
+async def look(store: OpenStore, desk: LaneDesk, now: datetime) -> None:
+    """What its loop does at this time."""
+    await desk._look(store.run(refused_since, now))
+
+
 def test_it_waits_until_its_own_lane_has_room(store, thread):
     now, queues = a_moment(), Queues(FULL, FULL, 0, 0)
+    desk = LaneDesk(thread, queues.count, Alarm())
+    desk._let_out_at = dict.fromkeys(LANE_QUEUES, now + SECOND)
     for id, lane in (("m0", 0), ("m1", 1), ("m2", 2)):
         refuse(store, id, lane, now)
     assert taken(store, now + 60 * SECOND) == []
-    desk = LaneDesk(thread, queues.count, Alarm())
 
-    run(desk._let_out(now))
+    run(look(store, desk, now))
     assert taken(store, now) == ["m2"]
     queues.waiting[LANE_QUEUES[0]] = 0
-    run(desk._let_out(now))
+    run(look(store, desk, now))
     assert taken(store, now) == ["m0"]
     assert store.states("m1") == [State.DEFERRED]
 
@@ -160,25 +153,40 @@ def test_those_that_came_first_go_first_and_no_others_until_they_are_taken(store
     for number in range(5):
         refuse(store, f"m{number}", 1, now)
     desk = LaneDesk(thread, Queues(0, 0, 0, 0).count, Alarm())
-    run(desk._let_out(now))
-    run(desk._let_out(now))
+    run(look(store, desk, now))
+    run(look(store, desk, now))
     assert taken(store, now) == ["m0", "m1"]
-    run(desk._let_out(now))
+    run(look(store, desk, now))
     assert taken(store, now) == ["m2", "m3"]
 
 
-def test_a_lane_that_is_short_and_full_is_not_asked_again_for_some_seconds(store, thread):
+def test_what_is_let_out_has_the_place_of_when_it_was_refused(store, thread):
     now = a_moment()
-    refuse(store, "m0", 3, now)
-    [row] = store.rows("m0")
-    desk = LaneDesk(thread, Queues(0, 0, 0, 0).count, Alarm())
-    run(desk._let_out(now))
-    assert taken(store, now) == ["m0"]
-    refuse_again(store, row.no, 3, now + SECOND)
-    run(desk._let_out(now + 2 * SECOND))
-    assert taken(store, now + 2 * SECOND) == []
-    run(desk._let_out(now + 11 * SECOND))
-    assert taken(store, now + 11 * SECOND) == ["m0"]
+    refuse(store, "refused", 1, now - 3 * SECOND)
+    store.admit(a_draft("due since", at=now - 2 * SECOND, hold=SECOND))
+    run(look(store, LaneDesk(thread, Queues(0, 0, 0, 0).count, Alarm()), now))
+    assert taken(store, now) == ["refused", "due since"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "goes"),
+    [
+        (0, ["m0", "m1", "m2"]),  # short and full all the same: of large messages, or by a policy
+        (FULL, ["m0", "m1"]),  # never short: of mail that leaves when it is admitted
+    ],
+)
+def test_what_came_back_goes_again_some_seconds_later(store, thread, monkeypatch, waiting, goes):
+    monkeypatch.setattr(lanes, "_SOME", 2)
+    desk = LaneDesk(thread, Queues(waiting, waiting, waiting, waiting).count, Alarm())
+    now = a_moment()
+    for id in ("m0", "m1", "m2"):
+        refuse(store, id, 3, now)
+    desk._let_out_at = {LANE_QUEUES[3]: now - SECOND}
+    run(look(store, desk, now))
+    assert taken(store, now) == []
+    desk._let_out_at = {LANE_QUEUES[3]: now - 11 * SECOND}
+    run(look(store, desk, now))
+    assert taken(store, now) == goes
 
 
 def test_who_lets_it_out_wakes_who_releases(store, thread):

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pika
@@ -90,13 +90,13 @@ class Client:
         self._persist(ask)
         return number
 
-    def is_answered(self, number: str) -> bool:
-        """Whether the answer to a command that was given has come."""
-        return number in self._answers
+    def answered(self, numbers: Sequence[str]) -> list[str]:
+        """Of commands that were given those whose answer has come, in the order in which they came."""
+        return [number for number in self._answers if number in numbers]
 
     def answer_to(self, number: str, timeout: float = 30) -> dict[str, Any]:
         """Wait for the answer to a command that was given."""
-        self.wait_until(lambda: self.is_answered(number), f"an answer to command {number}", timeout)
+        self.wait_until(lambda: number in self._answers, f"an answer to command {number}", timeout)
         return self._answers.pop(number)
 
     def publish(self, exchange: str, body: bytes, properties: pika.BasicProperties) -> None:
