@@ -3,19 +3,16 @@
 import asyncio
 import contextlib
 import ipaddress
-import os
 import re
 import socket
 import struct
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from sqlalchemy import exc, make_url
 
 from cli import doctor_names, doctor_ways
 from cli.client import connected
@@ -30,11 +27,8 @@ from services.sender.helo import HeloNames
 from shared.addresses import check_spec, domain_of
 from shared.contracts import Stats, StatsAnswer
 from shared.dns_questions import Ask, dns_ask
-from shared.environment import without_password
-from shared.mail_store import check_version, open_engine
 from shared.reverse_dns import egress_addresses
 from shared.settings import Settings, parse_settings
-from shared.store_trouble import StoreUnusable
 
 _ANSWER_TIME = timedelta(seconds=5)
 _MOST_OFF_S = 2.0  # the clocks of senders and schedulers have to agree to about that
@@ -87,8 +81,11 @@ def doctor(
 
 
 async def _examine(home: Home, wanted: Wanted) -> list[Row]:
+    # Imported here: every command would wait for SQLAlchemy.
+    from cli.doctor_store import store_row
+
     rows, settings = await _broker_rows(home)
-    rows.append(await asyncio.to_thread(_store_row, home))
+    rows.append(await asyncio.to_thread(store_row, home))
     if wanted.time_server:
         rows.append(await asyncio.to_thread(_time_row, wanted.time_server))
     known = settings or Settings()
@@ -142,39 +139,6 @@ async def _broker_rows(home: Home) -> tuple[list[Row], Settings | None]:
             raise
         advice = "see that it runs and that PILLARBOX_AMQP_URL is right; the rest is judged by the default settings"
         return [failed("broker", str(failure), advice)], None
-
-
-def _store_row(home: Home) -> Row:
-    """Whether the mail store can be read."""
-    run = home.running()
-    url = run.store_url if run else os.environ.get("PILLARBOX_STORE_URL", "")
-    if not url:
-        return skipped("store", "PILLARBOX_STORE_URL is not set here", "set it as the scheduler has it")
-    advice = "see that PILLARBOX_STORE_URL is right, that the database runs, and that a scheduler made its tables"
-    try:
-        if missing := _missing_file(url):
-            return failed("store", f"{without_password(url)}: there is no file {missing}", advice)
-        engine = open_engine(url)
-        try:
-            with engine.connect() as connection:
-                check_version(connection)
-        finally:
-            engine.dispose()
-    except StoreUnusable as error:
-        return failed("store", f"{without_password(url)}: {error}", error.cure)
-    except (exc.SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return failed("store", f"{without_password(url)}: {reason}", advice)
-    return ok("store", without_password(url))
-
-
-def _missing_file(url: str) -> str:
-    """The file of a SQLite store that is not there: to open it would make an empty one. Raises ArgumentError."""
-    parsed = make_url(url)
-    path = parsed.database or ""
-    if parsed.get_backend_name() != "sqlite" or path.startswith(("file:", ":memory:")):
-        return ""
-    return "" if Path(path).exists() else path
 
 
 def clock_row(whose: str, ahead_s: float) -> Row:

@@ -32,12 +32,20 @@ def in_force(answer: SettingsAnswer) -> SettingsVersion:
 
 def with_assignments(document: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """The document with `KEY=VALUE` set, each in turn, and judged as a whole. Raises CommandFailed."""
+    for key, value in pairs_of(assignments):
+        document = change(document, key, value)
+    return judged(document)
+
+
+def pairs_of(assignments: Sequence[str]) -> list[tuple[str, str]]:
+    """Keys and values. Raises CommandFailed for what is not `KEY=VALUE`."""
+    pairs = []
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise usage(f"got {text!r}; takes KEY=VALUE, such as sending.hold=10m")
-        document = change(document, key.strip(), value.strip())
-    return judged(document)
+        pairs.append((key.strip(), value.strip()))
+    return pairs
 
 
 def author() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -25,6 +25,7 @@ from cli.node import NodeFailed, PrivateNode
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from cli.output import counted, plain, print_json, print_json_line, remark, say, screen
 from cli.rights import Role
+from cli.settings_publish import pairs_of
 from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
 from cli.welcome import command_line, suggestions, welcome
@@ -57,27 +58,32 @@ def up(
     one line of JSON says when all is ready, with what run.json has: the passwords, too.
     """
     os.umask(0o077)  # mail, logs and passwords: for nobody else, whatever the home allows
+    wanted = assignments or []
+    pairs_of(wanted)  # a broker takes seconds to start: what can be seen to be wrong is said before
     place = Home(home)
     place.create()
     with place.locked(), _terminating(), _log_file(place):
         try:
             with (
-                _broker_of(place) as urls,
                 kept_socket(place.inbox_port_file, "the inbox with the settings") as (inbox, former_port),
                 kept_socket(place.gateway_port_file, "the gateway") as (gateway, _),
                 kept_socket(place.console_port_file, "the console") as (console, _),
             ):
-                plan = Plan(
-                    amqp_urls=urls,
-                    store_url=os.environ.get("PILLARBOX_STORE_URL") or place.store_url,
-                    inbox=InboxPlace(host="127.0.0.1", port=inbox.getsockname()[1], folder=str(place.inbox_folder)),
-                    gateway=gateway_place(place, gateway.getsockname()[1]),
-                    console=ConsolePlace(host="127.0.0.1", port=console.getsockname()[1]),
-                    senders=senders,
-                    metrics=metrics,
-                )
-                listeners = {"inbox": inbox, "gateway": gateway, "console": console}
-                asyncio.run(_run(place, plan, listeners, former_port, assignments or [], as_json))
+                store_url = os.environ.get("PILLARBOX_STORE_URL") or place.store_url
+                sink = InboxPlace(host="127.0.0.1", port=inbox.getsockname()[1], folder=str(place.inbox_folder))
+                first = None if store_has_settings(store_url) else first_document(sink, wanted)
+                with _broker_of(place) as urls:
+                    plan = Plan(
+                        amqp_urls=urls,
+                        store_url=store_url,
+                        inbox=sink,
+                        gateway=gateway_place(place, gateway.getsockname()[1]),
+                        console=ConsolePlace(host="127.0.0.1", port=console.getsockname()[1]),
+                        senders=senders,
+                        metrics=metrics,
+                    )
+                    listeners = {"inbox": inbox, "gateway": gateway, "console": console}
+                    asyncio.run(_run(place, plan, listeners, first, former_port, wanted, as_json))
         finally:
             place.forget_run()
 
@@ -105,6 +111,7 @@ async def _run(
     home: Home,
     plan: Plan,
     listeners: Mapping[str, socket.socket],
+    first: dict[str, Any] | None,
     former_port: int | None,
     assignments: Sequence[str],
     as_json: bool,
@@ -113,7 +120,7 @@ async def _run(
     stop = asyncio.Event()
     supervisor = Supervisor(home, plan, listeners, lambda words: remark(plain(words)))
     _on_signals(stop, supervisor)
-    serving_it = asyncio.create_task(_serve(home, plan, supervisor, former_port, assignments, as_json))
+    serving_it = asyncio.create_task(_serve(home, plan, supervisor, first, former_port, assignments, as_json))
     await asyncio.wait((serving_it, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
     serving_it.cancel()
     [result] = await asyncio.gather(serving_it, return_exceptions=True)
@@ -128,17 +135,18 @@ async def _serve(
     home: Home,
     plan: Plan,
     supervisor: Supervisor,
+    first: dict[str, Any] | None,
     former_port: int | None,
     assignments: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Start everything, tell, and answer `scale`, for ever."""
+    """Start everything, tell, and answer `scale`, for ever. `first`: settings to begin with, where there are none."""
     broker = Broker(plan.amqp_urls[Role.SETUP], "up", patience_s=_BROKER_PATIENCE_S)
     await broker.start()
     try:
         await declare_topology(broker)
-        if not store_has_settings(plan.store_url):
-            await seed(broker, first_document(plan.inbox, assignments))
+        if first is not None:
+            await seed(broker, first)
     finally:
         await broker.close()
     remark(f"starting scheduler, resolver, {counted(plan.senders, 'sender')}, gateway, console and test inbox")

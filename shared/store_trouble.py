@@ -5,9 +5,12 @@ What is not known to be for good is worth another try: a worker that ends loses 
 
 import sqlite3
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
-import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 class Ailment(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ _POSTGRESQL: Mapping[str, Ailment] = {
 _TOO_MUCH = "54"  # a statement that is more than the server takes
 
 
-def explained(error: sa.exc.DBAPIError) -> Exception:
+def explained(error: "sa.exc.DBAPIError") -> Exception:
     """The error as StoreAway or StoreUnusable; itself where it is a fault of ours."""
     ailment = diagnose(error)
     if ailment is None:
@@ -90,8 +93,11 @@ def explained(error: sa.exc.DBAPIError) -> Exception:
     return (StoreAway if ailment.passes else StoreUnusable)(str(error.orig).strip().partition("\n")[0], ailment.cure)
 
 
-def diagnose(error: sa.exc.DBAPIError) -> Ailment | None:
+def diagnose(error: "sa.exc.DBAPIError") -> Ailment | None:
     """What is wrong with the store; None where it is the statement."""
+    # Imported here: resolvers, gateways and consoles have no store, and would be half as quick to start.
+    import sqlalchemy as sa
+
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
         if str(cause).startswith("no such table"):
