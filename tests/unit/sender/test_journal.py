@@ -206,9 +206,13 @@ _OUTCOMES = st.one_of(
     st.builds(Deferred, st.builds(Reply, st.integers(200, 599), _TEXT, _TEXT), _TEXT, st.booleans()),
 )
 _NOTED = st.builds(
-    Noted, _TEXT, st.lists(st.builds(RecipientOutcome, st.integers(1, 2**62), st.integers(1, 99), _OUTCOMES)).map(tuple)
+    Noted,
+    _TEXT,
+    st.lists(st.builds(RecipientOutcome, st.integers(1, 2**62), st.integers(1, 99), _OUTCOMES), max_size=3).map(tuple),
 )
-_RECORDS = st.lists(st.builds(Record, _TEXT, st.integers(-1, 2**31), st.lists(_NOTED).map(tuple)), max_size=6)
+_RECORDS = st.lists(
+    st.builds(Record, _TEXT, st.integers(-1, 2**31), st.lists(_NOTED, max_size=3).map(tuple)), max_size=6
+)
 
 
 @given(_RECORDS, st.data())
