@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# For a scheduler of before 0.1's lanes that mail waits for: it knows a pause alone.
+# For a scheduler of the version before, which waits so long, and not for the lane.
 _WHEN_FULL_S = 10.0
 
 _decoder = msgspec.msgpack.Decoder(RouteRequests)

@@ -35,7 +35,14 @@ CASES: dict[str, list[tuple[dict[str, str], dict[str, int]]]] = {
     ],
     "PillarboxReleaseLate": [
         ({"pillarbox_release_lag_seconds": "90x20"}, {"4m": 0, "6m": 1}),
+        ({"pillarbox_release_lag_seconds": "90x20", "pillarbox_recipients_tried_total": "7x20"}, {"6m": 1}),
+        # There is more than the senders send, and they do send.
+        ({"pillarbox_release_lag_seconds": "90x20", "pillarbox_recipients_tried_total": "0+600x20"}, {"10m": 0}),
         ({"pillarbox_release_lag_seconds": "5x20"}, {"10m": 0}),
+    ],
+    "PillarboxBehind": [
+        ({"pillarbox_release_lag_seconds": "0+60x60"}, {"29m": 0, "32m": 1}),
+        ({"pillarbox_release_lag_seconds": "0+60x20 0x40"}, {"40m": 0}),
     ],
     "PillarboxSlow": [
         (
