@@ -26,10 +26,17 @@ def _send_at_once(pipeline: Pipeline, sink: RecordingSink, count: int) -> list[C
     return used
 
 
-def _assert_full(connections: list[Connection], limit: int, senders: int) -> None:
-    """All are full but the last one of each lane of each sender, which had nothing more to take."""
+def _goes(pipeline: Pipeline) -> int:
+    """In how many goes the mail went: where a busy machine makes the sink look slow, some is given back for a while."""
+    [scheduler] = pipeline.of("scheduler")
+    return 1 + len({line.partition(" next=")[2] for line in scheduler.logged("parked")})
+
+
+def _assert_full(connections: list[Connection], limit: int, pipeline: Pipeline) -> None:
+    """All are full but the last one of each lane of each sender in each go, which had nothing more to take."""
     assert max(one.mails for one in connections) == limit
-    assert sum(one.mails < limit for one in connections) <= LANES * senders
+    partly = sum(one.mails < limit for one in connections)
+    assert partly <= LANES * len(pipeline.of("sender")) * _goes(pipeline)
 
 
 @pytest.mark.checklist(76)
@@ -38,9 +45,9 @@ def test_each_connection_takes_exactly_as_many_and_a_change_counts_at_once(
 ):
     pipeline = start_pipeline(relay_to(sink, sending={"max_per_connection": 10}))
 
-    _assert_full(_send_at_once(pipeline, sink, 250), 10, senders=1)
+    _assert_full(_send_at_once(pipeline, sink, 250), 10, pipeline)
     pipeline.change(sending={"max_per_connection": 25})
-    _assert_full(_send_at_once(pipeline, sink, 250), 25, senders=1)
+    _assert_full(_send_at_once(pipeline, sink, 250), 25, pipeline)
     pipeline.change(sending={"max_per_connection": 1})
     assert {one.mails for one in _send_at_once(pipeline, sink, 20)} == {1}
 
@@ -48,7 +55,7 @@ def test_each_connection_takes_exactly_as_many_and_a_change_counts_at_once(
 def test_with_two_senders_it_counts_for_each_connection(start_pipeline: StartPipeline, sink: RecordingSink):
     pipeline = start_pipeline(relay_to(sink, sending={"max_per_connection": 10}), senders=2)
 
-    _assert_full(_send_at_once(pipeline, sink, 250), 10, senders=2)
+    _assert_full(_send_at_once(pipeline, sink, 250), 10, pipeline)
 
 
 def test_a_change_under_load_loses_nothing_and_no_connection_takes_more_than_either(
