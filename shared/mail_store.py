@@ -144,9 +144,7 @@ recipients = sa.Table(
     sa.Column(
         "told_late", sa.Boolean, nullable=False, server_default=sa.false()
     ),  # the reverse-path knows of the delay
-    sa.Column(
-        "site", sa.Text
-    ),  # that kept it from being sent, since its last attempt; or a lane that was full: its queue
+    sa.Column("site", sa.Text),  # that kept it from being sent, since its last attempt; or the queue of a full lane
     sa.Column("lapses", sa.SmallInteger, nullable=False, server_default="0"),  # claims in a row whose sender died
     # A number is never given again (`count_on`, too): the work message of a replaced recipient would claim its
     # successor, and the new content would go to the former address.

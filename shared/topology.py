@@ -16,11 +16,11 @@ DEAD = "pillarbox.dead"
 # Few full lanes beat many thin ones (measured: 4 lanes 4,523 mails/s, 16 lanes 2,807). One sender opens at most this
 # many connections to a site; more of them come with more senders.
 LANES = 4
+LANE_LENGTH = 5_000  # messages; what is beyond is refused to the resolvers
 
 # A worker that crashes counts as a failed delivery for everything it held. What has gone back several times is taken
 # one at a time (shared/broker/wary.py), so only a message that kills its worker again and again gets here.
 DELIVERY_LIMIT = 15
-LANE_LENGTH = 5_000  # messages; the resolvers hear of it when there are more
 # No work of a lane shall get here: the one that kills its sender does so once per attempt, as its claim stands then and
 # its second delivery is dropped; what goes back meanwhile are the others.
 _LANE_DELIVERY_LIMIT = 1_000_000

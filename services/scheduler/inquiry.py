@@ -80,7 +80,8 @@ def why_it_waits(recipient: Any, held_by: str, now: datetime, known: Mapping[str
             why = _why_its_site_waits(recipient, known.get(recipient.site), now)
         case State.DEFERRED if recipient.code == 0:
             until = "until there is room" if recipient.site else f"until {_when(recipient.wake)}"
-            why = f"set aside {f'and due since {_when(recipient.wake)}' if due else until}: {recipient.reply}"
+            since = f"and due since {_when(recipient.wake)}"
+            why = f"set aside {since if due else until}: {recipient.reply}"
         case State.DEFERRED:
             said = f"{recipient.host} said" if recipient.host else "the reason was"
             reply = f"{recipient.code} {recipient.enhanced} {recipient.reply}".replace("\n", " ")
