@@ -15,7 +15,7 @@ import pytest
 from cli.home import RunFile
 from cli.inbox import listen
 from cli.node import PrivateNode
-from tests.support.console import Browser
+from tests.support.console import NO_TLS, Browser
 from tests.support.ports import wait_until
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.up import Up, alive, pillarbox, running_up
@@ -258,6 +258,6 @@ def test_the_page_is_where_it_says_and_its_link_signs_in_once(up: Up):
     again = up.command("console", "link")
     assert Browser(url).get(again.out.strip().removeprefix(url)).status_code == 200
     token = up.command("console", "token", "shop", "--scope", "read").out.strip()
-    api = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    api = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False, verify=NO_TLS)
     assert api.get("/api/v1/settings").json()["current"]["settings"]["sending"]["hold"] == "1h"
     assert api.post("/api/v1/retract", json={"id": "x"}).status_code == 403

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from shared.console_accounts import Scope
-from tests.support.console import Console
+from tests.support.console import NO_TLS, Console
 from tests.support.pipeline import a_mail
 from tests.support.ports import wait_until
 
@@ -428,13 +428,13 @@ def test_each_call_takes_its_scope_and_no_other(console, method, path, scope):
 @pytest.mark.parametrize(("method", "path", "scope"), [*routes(), ("GET", "/api/v1/nothing", Scope.READ)])
 def test_without_a_token_nothing_is_reached(console, method, path, scope):
     for headers in ({}, {"Authorization": "Bearer pillarbox_guess"}, {"Authorization": "Basic YTpi"}):
-        answer = httpx.request(method, console.url + path, headers=headers, trust_env=False)
+        answer = httpx.request(method, console.url + path, headers=headers, trust_env=False, verify=NO_TLS)
         assert problem(answer, 401)["type"] == "urn:pillarbox:problem:token"
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_only_health_is_told_to_anybody(console):
-    answer = httpx.get(f"{console.url}/health", trust_env=False)
+    answer = httpx.get(f"{console.url}/health", trust_env=False, verify=NO_TLS)
     assert (answer.status_code, answer.json()) == (200, {"status": "pass"})
 
 
@@ -469,7 +469,11 @@ def test_each_of_our_handlers_has_a_scope():
 
 
 def test_every_answer_is_protected(console, api):
-    for answer in (api.get("/sites"), api.get("/nothing"), httpx.get(f"{console.url}/health", trust_env=False)):
+    for answer in (
+        api.get("/sites"),
+        api.get("/nothing"),
+        httpx.get(f"{console.url}/health", trust_env=False, verify=NO_TLS),
+    ):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert "unsafe" not in answer.headers["content-security-policy"]

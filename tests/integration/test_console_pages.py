@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.console_accounts import Scope
-from tests.support.console import PASSWORD, Browser, Console, form_token
+from tests.support.console import NO_TLS, PASSWORD, Browser, Console, form_token
 from tests.support.pipeline import Pipeline, a_mail
 from tests.support.ports import wait_until
 
@@ -157,7 +157,7 @@ def test_a_session_outlives_the_console_where_its_key_lies_in_a_file(console_pip
 
 def test_behind_tls_cookies_are_secure_and_browsers_told_to_stay_there(console_pipeline, tmp_path):
     with Console(console_pipeline.amqp_url, tmp_path, PILLARBOX_CONSOLE_URL="https://mail.example.org") as console:
-        answer = httpx.get(f"{console.url}/sign-in", trust_env=False)
+        answer = httpx.get(f"{console.url}/sign-in", trust_env=False, verify=NO_TLS)
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
         assert "Secure" in answer.headers["set-cookie"]
 

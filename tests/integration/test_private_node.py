@@ -15,7 +15,7 @@ import pytest
 from cli.node import NodeFailed, PrivateNode
 from cli.node_folder import MARK
 from tests.support.ports import is_listening, wait_until
-from tests.support.rabbitmq import sync_queue_registry
+from tests.support.rabbitmq import evaluate, sync_queue_registry
 
 _NODE_OF_ANOTHER_PROCESS = """
 import pathlib, sys
@@ -53,6 +53,11 @@ def test_the_folder_is_for_its_owner_alone(rabbitmq: PrivateNode):
     assert open_to_others == []
     assert stat.S_IMODE((rabbitmq.folder / ".erlang.cookie").stat().st_mode) == 0o400
     assert rabbitmq.identity.password not in (rabbitmq.folder / "definitions.json").read_text()
+
+
+def test_what_the_node_starts_each_minute_does_not_load_its_code(rabbitmq: PrivateNode):
+    started = evaluate(rabbitmq, 'os:cmd("echo arguments: $ERL_AFLAGS")')
+    assert started == '"arguments:\\n"'
 
 
 def test_a_folder_has_one_node(rabbitmq: PrivateNode):
