@@ -427,16 +427,20 @@ _AFTER_A_DEADLOCK = tenacity.Retrying(
 
 
 # Of drivers; what a URL says itself stands. A store that hangs must become one that can not be used.
-_SQLITE_WAITS = {"timeout": 10}  # seconds for a lock
-_POSTGRESQL_WAITS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}  # seconds, milliseconds
+_SQLITE_OPTIONS = {"timeout": 10}  # seconds for a lock
+_POSTGRESQL_OPTIONS = {
+    "connect_timeout": 10,  # seconds
+    "tcp_user_timeout": 30_000,  # milliseconds
+    "client_encoding": "utf8",  # from a database in SQL_ASCII psycopg would read octets and no texts
+}
 
 
 def open_engine(url: str) -> sa.Engine:
     """An engine for SQLite (WAL, every commit synced) or PostgreSQL."""
     parsed = sa.make_url(url)
     on_sqlite = parsed.get_backend_name() == "sqlite"
-    waits = _SQLITE_WAITS if on_sqlite else _POSTGRESQL_WAITS
-    connect_args = {name: value for name, value in waits.items() if name not in parsed.query}
+    options = _SQLITE_OPTIONS if on_sqlite else _POSTGRESQL_OPTIONS
+    connect_args = {name: value for name, value in options.items() if name not in parsed.query}
     if not on_sqlite:
         return sa.create_engine(parsed, pool_pre_ping=True, pool_size=2, connect_args=connect_args)
     engine = sa.create_engine(parsed, connect_args=connect_args)
@@ -482,14 +486,25 @@ _CREATION = 0x70696C6C  # any number that nobody else in the database locks
 
 
 def create_tables(connection: sa.Connection) -> None:
-    """Create what is missing; idempotent. Raises StoreUnusable where the store is of another version."""
+    """Create what is missing; idempotent. Raises StoreUnusable where the store is of another version or encoding."""
     if connection.dialect.name == "postgresql":
+        _check_encoding(connection)
         # Of two that start at once, both would find nothing there.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
     metadata.create_all(connection)
     if connection.execute(sa.select(store_version.c.version)).scalar() is None:
         connection.execute(sa.insert(store_version), {"version": VERSION})
     check_version(connection)
+
+
+def _check_encoding(connection: sa.Connection) -> None:
+    """Any other one has no place for the subjects and addresses of some mails."""
+    found = connection.execute(sa.text("SHOW server_encoding")).scalar()
+    if found != "UTF8":
+        raise StoreUnusable(
+            f"the database has the encoding {found}; takes UTF8",
+            "make another one for the store: createdb --encoding=UTF8 --template=template0 NAME",
+        )
 
 
 def check_version(connection: sa.Connection) -> None:

@@ -154,10 +154,23 @@ def of_another_version(folder: Path) -> str:
     ids=["broken", "read-only", "no URL", "of another version", "of another version, a sender"],
 )
 def test_a_worker_whose_store_is_of_no_use_says_what_to_do_and_ends(rabbitmq, tmp_path, role, make, reason, cure):
-    environment = {"PILLARBOX_AMQP_URL": new_vhost(rabbitmq), "PILLARBOX_STORE_URL": make(tmp_path)}
+    line = said_at_its_end(role, new_vhost(rabbitmq), make(tmp_path))
+    assert reason in line
+    assert cure in line
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_has_no_place_for_every_letter_is_refused(rabbitmq, postgres: PrivatePostgres, encoding):
+    line = said_at_its_end("scheduler", new_vhost(rabbitmq), postgres.new_database(encoding))
+    assert f"the database has the encoding {encoding}; takes UTF8" in line
+    assert "createdb --encoding=UTF8" in line
+
+
+def said_at_its_end(role: str, amqp_url: str, store_url: str) -> str:
+    """The one error of a worker that ends at once."""
     done = subprocess.run(
         [sys.executable, "-m", f"services.{role}"],
-        env={**os.environ, **environment},
+        env={**os.environ, "PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_STORE_URL": store_url},
         capture_output=True,
         text=True,
         timeout=60,
@@ -167,5 +180,4 @@ def test_a_worker_whose_store_is_of_no_use_says_what_to_do_and_ends(rabbitmq, tm
     assert "Traceback" not in done.stdout + done.stderr
     [line] = [line for line in done.stdout.splitlines() if "level=error" in line]
     assert "event=store_unusable" in line
-    assert reason in line
-    assert cure in line
+    return line

@@ -45,11 +45,11 @@ class PrivatePostgres:
             self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """Make an empty database; its URL in SQLAlchemy's form."""
         name = f"test{next(self._numbers)}"
         with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0".encode())
         return f"postgresql+psycopg://{_OWNER}@127.0.0.1:{self.port}/{name}"
 
     def _start(self) -> None:
