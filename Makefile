@@ -38,7 +38,7 @@ SERVERS_FOR_SOAKS := rabbitmq-server nsd postgresql libfaketime
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test servers check bench bench-quick bench-cases haraka soak soak-smtp recipes repeat docs \
+.PHONY: help up demo test servers check bench bench-quick bench-cases haraka soak soak-smtp recipes compose repeat docs \
     screenshots clean rabbitmq rabbitmq-4 opensmtpd-7
 
 help: ## list the targets
@@ -93,6 +93,9 @@ recipes: $(READY) servers ## run every recipe of docs/recipes, also those of Nod
 	@[ -d $(NODE_FOR_RECIPES)/node_modules ] || { mkdir -p $(NODE_FOR_RECIPES) && npm install --prefix $(NODE_FOR_RECIPES) \
 	    --silent --no-audit --no-fund 'amqplib@^0.10' 'nodemailer@^7'; }
 	@RECIPES=1 $(BIN)/python -m pytest tests/e2e/test_recipes.py $(ARGS)
+
+compose: $(READY) ## run the compose file by the container engine that is here, and send mail through it; as root
+	@COMPOSE=1 $(BIN)/python -m pytest tests/e2e/test_the_compose_file_runs.py $(ARGS)
 
 repeat: $(READY) servers ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)
 	@FUZZ=$(ROUNDS) $(BIN)/python -m pytest tests/unit/sender/test_fuzz.py tests/fuzz --timeout 0

@@ -1,4 +1,4 @@
-"""docker-compose.yml and Dockerfile: no Docker runs here, but much of what would go wrong there can be seen."""
+"""docker-compose.yml and Dockerfile: what can be seen of them without a container engine; `make compose` runs them."""
 
 import importlib.util
 import re

@@ -1,0 +1,88 @@
+"""The compose file is brought up as its head says; mail comes in at each door, and all is still there after a stop."""
+
+import os
+import smtplib
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.compose import OWNER, Composed
+from tests.support.console import Browser
+from tests.support.gateway import PASSWORD, USER
+from tests.support.sinks import RecordingSink
+
+pytestmark = [
+    pytest.mark.skipif("COMPOSE" not in os.environ, reason="make compose runs it; it needs a container engine"),
+    pytest.mark.timeout(900),
+]
+
+
+MAIL = "From: shop@sender.example\r\nSubject: over the gateway\r\n\r\nGood morning.\r\n"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Composed]:
+    made = Composed(tmp_path_factory.mktemp("compose"))
+    folder, issued = made.folder / "gateway", authority.issue("gateway")
+    folder.mkdir()
+    os.chown(folder, OWNER, OWNER)
+    for file, name in ((issued.certificate, "certificate.pem"), (issued.key, "key.pem")):
+        (folder / name).write_bytes(file.read_bytes())
+        os.chown(folder / name, OWNER, OWNER)
+    with made as running:
+        running.operator("accounts", "add", USER, "--file", "/gateway/accounts.toml", stdin=f"{PASSWORD}\n")
+        running.operator("console", "user", "ada", "--file", "/console/users.toml", stdin=f"{PASSWORD}\n")
+        running.up()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def relay(site: Composed) -> Iterator[RecordingSink]:
+    with RecordingSink(address=site.our_address()) as sink:
+        changes = (f"relay.host={sink.address}", f"relay.port={sink.port}", "identity.helo_name=robot.example")
+        site.operator("settings", "set", *changes, "sending.hold=0")
+        yield sink
+
+
+def test_every_worker_is_healthy(site: Composed):
+    site.wait_for_health("scheduler", "resolver", "sender", "gateway", "console", "rabbitmq", "postgres")
+
+
+def test_a_program_sends_over_the_gateway(site: Composed, relay: RecordingSink, authority: Authority):
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.check_hostname = False  # it has the name that it has for the other containers
+    with smtplib.SMTP(site.address("gateway"), 587, local_hostname="client.example", timeout=60) as client:
+        client.starttls(context=context)
+        client.login(USER, PASSWORD)
+        client.sendmail("shop@sender.example", ["b@mx.example"], MAIL)
+    relay.wait_for(1, timeout=60)
+
+
+def test_a_person_signs_in(site: Composed):
+    page = Browser(f"http://{site.address('console')}:8025").sign_in("ada", PASSWORD)
+    assert page.status_code == 200
+    assert "Overview" in page.text
+
+
+def test_a_program_submits_over_http(site: Composed, relay: RecordingSink):
+    token = site.operator("console", "token", "shop", "--file", "/console/tokens.toml").split()[-1]
+    mail = {"from": "shop@sender.example", "to": ["c@mx.example"], "subject": "over HTTP", "text": "Good morning."}
+    browser = Browser(f"http://{site.address('console')}:8025")
+    answer = browser.http.post("/api/v1/mails", json=mail, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 202, answer.text
+    relay.wait_for(2, timeout=60)
+
+
+def test_mail_and_settings_are_there_after_a_stop(site: Composed, relay: RecordingSink):
+    site.down()
+    site.up()
+    listed = site.operator("list", "--state", "delivered")
+    assert ("over the gateway" in listed, "over HTTP" in listed) == (True, True), listed
+    assert site.operator("settings", "get", "relay.port").strip() == str(relay.port)
+
+
+def test_nobody_has_logged_an_error(site: Composed):
+    logged = site.compose("logs", "--no-color", "scheduler", "resolver", "sender", "gateway", "console")
+    assert [line for line in logged.splitlines() if "Traceback" in line or "level=error" in line] == []
