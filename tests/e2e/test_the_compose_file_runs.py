@@ -1,10 +1,12 @@
 """The compose file is brought up as its head says; mail comes in at each door, and all is still there after a stop."""
 
+import json
 import os
 import smtplib
 import ssl
 from collections.abc import Iterator
 
+import pika
 import pytest
 
 from tests.support.certificates import Authority
@@ -50,6 +52,18 @@ def test_every_worker_is_healthy(site: Composed):
     site.wait_for_health("scheduler", "resolver", "sender", "gateway", "console", "rabbitmq", "postgres")
 
 
+def test_a_program_of_this_machine_publishes_to_the_broker(site: Composed, relay: RecordingSink):
+    password = (site.folder / "secrets" / "client").read_text().strip()
+    url = f"amqp://pillarbox-client:{password}@{site.published('rabbitmq', 5672)}/pillarbox"
+    mail = {"from": "shop@sender.example", "to": ["a@mx.example"], "subject": "over AMQP", "text": "Good morning."}
+    properties = pika.BasicProperties(message_id="over-amqp", content_type="application/json", delivery_mode=2)
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("pillarbox.submit", "", json.dumps(mail).encode(), properties, mandatory=True)
+    relay.wait_for(1, timeout=60)
+
+
 def test_a_program_sends_over_the_gateway(site: Composed, relay: RecordingSink, authority: Authority):
     context = ssl.create_default_context(cafile=str(authority.file))
     context.check_hostname = False  # it has the name that it has for the other containers
@@ -57,7 +71,7 @@ def test_a_program_sends_over_the_gateway(site: Composed, relay: RecordingSink, 
         client.starttls(context=context)
         client.login(USER, PASSWORD)
         client.sendmail("shop@sender.example", ["b@mx.example"], MAIL)
-    relay.wait_for(1, timeout=60)
+    relay.wait_for(2, timeout=60)
 
 
 def test_a_person_signs_in(site: Composed):
@@ -72,14 +86,14 @@ def test_a_program_submits_over_http(site: Composed, relay: RecordingSink):
     browser = Browser(f"http://{site.address('console')}:8025")
     answer = browser.http.post("/api/v1/mails", json=mail, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 202, answer.text
-    relay.wait_for(2, timeout=60)
+    relay.wait_for(3, timeout=60)
 
 
 def test_mail_and_settings_are_there_after_a_stop(site: Composed, relay: RecordingSink):
     site.down()
     site.up()
     listed = site.operator("list", "--state", "delivered")
-    assert ("over the gateway" in listed, "over HTTP" in listed) == (True, True), listed
+    assert all(subject in listed for subject in ("over AMQP", "over the gateway", "over HTTP")), listed
     assert site.operator("settings", "get", "relay.port").strip() == str(relay.port)
 
 

@@ -68,6 +68,10 @@ class Composed:
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         return docker("inspect", "--format", form, container, folder=self.folder).strip()
 
+    def published(self, service: str, port: int) -> str:
+        """The address and port of this machine at which the engine publishes a port of a service."""
+        return self.compose("port", service, str(port)).strip()
+
     def our_address(self) -> str:
         """Where the containers reach this machine."""
         form = "{{(index .IPAM.Config 0).Gateway}}"
