@@ -36,8 +36,8 @@ log = structlog.get_logger()
 
 _MOST = 200  # mails in one transaction
 _ENOUGH = 16 * 1024 * 1024  # octets of submissions in one transaction: each is in memory several times meanwhile
-# A transaction costs a sync of the disk, and what goes on together makes fewer messages and transactions behind it: at a
-# fifth of the capacity the slowest hundredth of mails takes 49 ms with this, 58 with 2 ms; the median is the same.
+# A transaction costs a sync of the disk, and what goes on together makes fewer messages and transactions behind it:
+# at a fifth of the capacity the slowest hundredth of mails takes 49 ms with this, 58 with 2 ms; the median is the same.
 _LINGER_S = 0.006
 _HEAVY = 1024 * 1024  # octets; judging takes about 30 ms for each million
 _A_MOMENT_S = 0.1  # of judging, before what was judged is written: 200 usual mails take a fifth of it
