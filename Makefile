@@ -94,7 +94,7 @@ recipes: $(READY) servers ## run every recipe of docs/recipes, also those of Nod
 	    --silent --no-audit --no-fund 'amqplib@^0.10' 'nodemailer@^7'; }
 	@RECIPES=1 $(BIN)/python -m pytest tests/e2e/test_recipes.py $(ARGS)
 
-compose: $(READY) ## run the compose file by the container engine that is here, and send mail through it; as root
+compose: $(READY) ## run the compose file by the Docker Compose that is here, and send mail through it (as root)
 	@COMPOSE=1 $(BIN)/python -m pytest tests/e2e/test_the_compose_file_runs.py $(ARGS)
 
 repeat: $(READY) servers ## repeat fuzz and end-to-end tests, to find one that is not steady (ROUNDS=20)

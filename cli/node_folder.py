@@ -40,8 +40,8 @@ log.file.rotation.count = 3
 """
 
 # Loads the code of the node at once, before it boots: a module by itself, as the node then asks for most of them, takes
-# more than twice as long. A node of 3.10.8 is up after 3.2 s in the place of 6.3. Only the node: each minute it starts
-# another Erlang, which starts epmd if it has to, and which took 2.5 s of a processor to load all that for nothing.
+# more than twice as long. A node of 3.10.8 is up after 3.2 s in the place of 6.3. The variable that says so is
+# taken away again: each minute the node starts another Erlang, lest epmd be gone, and that would load all of it, too.
 _LOAD_CODE = """\
 os:unsetenv("ERL_AFLAGS"),
 Closure = fun

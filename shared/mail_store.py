@@ -431,7 +431,7 @@ _SQLITE_OPTIONS = {"timeout": 10}  # seconds for a lock
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 10,  # seconds
     "tcp_user_timeout": 30_000,  # milliseconds
-    "client_encoding": "utf8",  # from a database in SQL_ASCII psycopg would read octets and no texts
+    "client_encoding": "utf8",  # one in SQL_ASCII gives octets else, and could not be asked for its encoding
 }
 
 
@@ -487,8 +487,8 @@ _CREATION = 0x70696C6C  # any number that nobody else in the database locks
 
 def create_tables(connection: sa.Connection) -> None:
     """Create what is missing; idempotent. Raises StoreUnusable where the store is of another version or encoding."""
+    _check_encoding(connection)
     if connection.dialect.name == "postgresql":
-        _check_encoding(connection)
         # Of two that start at once, both would find nothing there.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
     metadata.create_all(connection)
@@ -498,17 +498,20 @@ def create_tables(connection: sa.Connection) -> None:
 
 
 def _check_encoding(connection: sa.Connection) -> None:
-    """Any other one has no place for the subjects and addresses of some mails."""
+    """A database in another one has no place for the subjects and addresses of some mails."""
+    if connection.dialect.name != "postgresql":
+        return
     found = connection.execute(sa.text("SHOW server_encoding")).scalar()
     if found != "UTF8":
         raise StoreUnusable(
             f"the database has the encoding {found}; takes UTF8",
-            "make another one for the store: createdb --encoding=UTF8 --template=template0 NAME",
+            "make it anew in UTF8: docs/operations.md, When the store fails",
         )
 
 
 def check_version(connection: sa.Connection) -> None:
-    """Whether this program knows the tables. Raises StoreUnusable where the store is of another version."""
+    """Whether this program can use the store. Raises StoreUnusable where that is of another version or encoding."""
+    _check_encoding(connection)
     found = connection.execute(sa.select(store_version.c.version)).scalar()
     if found != VERSION:
         raise StoreUnusable(

@@ -159,11 +159,12 @@ def test_a_worker_whose_store_is_of_no_use_says_what_to_do_and_ends(rabbitmq, tm
     assert cure in line
 
 
+@pytest.mark.parametrize("role", ["scheduler", "sender"])
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
-def test_a_database_that_has_no_place_for_every_letter_is_refused(rabbitmq, postgres: PrivatePostgres, encoding):
-    line = said_at_its_end("scheduler", new_vhost(rabbitmq), postgres.new_database(encoding))
+def test_a_database_that_has_no_place_for_every_letter_is_refused(rabbitmq, postgres: PrivatePostgres, role, encoding):
+    line = said_at_its_end(role, new_vhost(rabbitmq), postgres.new_database(encoding))
     assert f"the database has the encoding {encoding}; takes UTF8" in line
-    assert "createdb --encoding=UTF8" in line
+    assert "docs/operations.md, When the store fails" in line
 
 
 def said_at_its_end(role: str, amqp_url: str, store_url: str) -> str:

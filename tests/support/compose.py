@@ -17,7 +17,7 @@ OWNER = 10001  # the user of the containers
 
 
 class Composed:
-    """A context manager: inside it there is the image, and `up` starts the containers. All is gone at the end."""
+    """A context manager: inside it there is the image, and `up` starts the containers, which are gone at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "site"
@@ -34,6 +34,7 @@ class Composed:
     def __enter__(self) -> "Composed":
         try:
             self._prepare()
+            # As the file has it, but over the network of this machine: that is where the packages are to be had.
             docker("build", "--quiet", "--network", "host", "--tag", self.name, ".", folder=self.folder)
         except BaseException:
             self.__exit__()
@@ -41,8 +42,10 @@ class Composed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.compose(*_PROFILES, "down", "--volumes", "--timeout", "30")
-        docker("image", "rm", "--force", self.name, folder=self.folder)
+        try:
+            self.compose(*_PROFILES, "down", "--volumes", "--remove-orphans", "--timeout", "30")
+        finally:
+            docker("image", "rm", "--force", self.name, folder=self.folder)
 
     def compose(self, *arguments: str, stdin: str = "") -> str:
         """`docker compose`; what it printed. Raises AssertionError with that when it fails."""
@@ -78,11 +81,11 @@ class Composed:
         return docker("network", "inspect", "--format", form, f"{self.name}_default", folder=self.folder).strip()
 
     def wait_for_health(self, *services: str) -> None:
-        """Wait until the engine says of all of their containers that they are healthy."""
+        """Wait until these and no others run, and the engine says of each of their containers that it is healthy."""
 
         def healthy() -> bool:
-            found = self.compose("ps", "--format", "{{.Health}}", *services).split()
-            return len(found) >= len(services) and set(found) == {"healthy"}
+            found = self.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
+            return set(found) == {f"{service} healthy" for service in services}
 
         wait_until(healthy, f"{' and '.join(services)} are healthy", 90)
 

@@ -44,7 +44,7 @@ class RecordingSink(SinkMemory):
 
         `breaks_handshake`: it offers STARTTLS, says 220 and then talks nonsense. `users`: names with passwords; given,
         nobody else may send. `greylists`: the first RCPT of each pair of sender and recipient is refused with 450.
-        `address` is one of loopback; without a `port` it takes a free one.
+        `address` is one of this machine; without a `port` it takes a free one.
         """
         super().__init__(greylists=greylists)
         self.address = address
