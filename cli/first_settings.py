@@ -14,6 +14,7 @@ from shared.contracts import SettingsVersion
 from shared.settings import Settings, SettingsDocument, to_document
 from shared.settings_change import settings_message
 from shared.settings_diff import Change, changes
+from shared.store_trouble import StoreUnusable
 from shared.topology import SETTINGS
 
 FIRST_HOLD = "30s"  # long enough to retract by hand, short enough to see a mail arrive
@@ -66,6 +67,8 @@ def store_has_settings(url: str) -> bool:
             known = sa.inspect(connection).has_table(settings_history.name)
             found = known and connection.execute(sa.select(settings_history.c.revision).limit(1)).first() is not None
         engine.dispose()
+    except StoreUnusable as error:
+        raise CommandFailed(f"PILLARBOX_STORE_URL: {error}; {error.cure}", ExitCode.USAGE) from error
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         words = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise CommandFailed(f"PILLARBOX_STORE_URL: {words}", ExitCode.USAGE) from error

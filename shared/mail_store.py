@@ -431,18 +431,23 @@ _SQLITE_OPTIONS = {"timeout": 10}  # seconds for a lock
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 10,  # seconds
     "tcp_user_timeout": 30_000,  # milliseconds
-    "client_encoding": "utf8",  # one in SQL_ASCII gives octets else, and could not be asked for its encoding
+    "client_encoding": "utf8",  # psycopg gives octets of a database in SQL_ASCII else, on which SQLAlchemy fails
 }
 
 
 def open_engine(url: str) -> sa.Engine:
-    """An engine for SQLite (WAL, every commit synced) or PostgreSQL."""
+    """An engine for SQLite (WAL, every commit synced) or PostgreSQL.
+
+    Its first connection raises StoreUnusable where a PostgreSQL database has another encoding than UTF8.
+    """
     parsed = sa.make_url(url)
     on_sqlite = parsed.get_backend_name() == "sqlite"
     options = _SQLITE_OPTIONS if on_sqlite else _POSTGRESQL_OPTIONS
     connect_args = {name: value for name, value in options.items() if name not in parsed.query}
     if not on_sqlite:
-        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=2, connect_args=connect_args)
+        engine = sa.create_engine(parsed, pool_pre_ping=True, pool_size=2, connect_args=connect_args)
+        sa.event.listen(engine, "connect", _check_encoding)
+        return engine
     engine = sa.create_engine(parsed, connect_args=connect_args)
 
     @sa.event.listens_for(engine, "do_connect")
@@ -476,6 +481,16 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def _check_encoding(connection: Any, _record: Any) -> None:
+    """A database in another one has no place for the subjects and addresses of some mails."""
+    found = connection.info.parameter_status("server_encoding")
+    if found != "UTF8":
+        raise StoreUnusable(
+            f"the database has the encoding {found}; takes UTF8",
+            "make it anew in UTF8: docs/operations.md, When the store fails",
+        )
+
+
 def make_ready(connection: sa.Connection, now: datetime) -> None:
     """What a scheduler does to its store when it starts. Raises StoreUnusable where that is of another version."""
     create_tables(connection)
@@ -486,8 +501,7 @@ _CREATION = 0x70696C6C  # any number that nobody else in the database locks
 
 
 def create_tables(connection: sa.Connection) -> None:
-    """Create what is missing; idempotent. Raises StoreUnusable where the store is of another version or encoding."""
-    _check_encoding(connection)
+    """Create what is missing; idempotent. Raises StoreUnusable where the store is of another version."""
     if connection.dialect.name == "postgresql":
         # Of two that start at once, both would find nothing there.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
@@ -497,21 +511,8 @@ def create_tables(connection: sa.Connection) -> None:
     check_version(connection)
 
 
-def _check_encoding(connection: sa.Connection) -> None:
-    """A database in another one has no place for the subjects and addresses of some mails."""
-    if connection.dialect.name != "postgresql":
-        return
-    found = connection.execute(sa.text("SHOW server_encoding")).scalar()
-    if found != "UTF8":
-        raise StoreUnusable(
-            f"the database has the encoding {found}; takes UTF8",
-            "make it anew in UTF8: docs/operations.md, When the store fails",
-        )
-
-
 def check_version(connection: sa.Connection) -> None:
-    """Whether this program can use the store. Raises StoreUnusable where that is of another version or encoding."""
-    _check_encoding(connection)
+    """Whether this program knows the tables. Raises StoreUnusable where the store is of another version."""
     found = connection.execute(sa.select(store_version.c.version)).scalar()
     if found != VERSION:
         raise StoreUnusable(

@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
-
 MAIL = "From: shop@sender.example\r\nSubject: over the gateway\r\n\r\nGood morning.\r\n"
 
 

@@ -17,6 +17,7 @@ from cli.inbox import listen
 from cli.node import PrivateNode
 from tests.support.console import NO_TLS, Browser
 from tests.support.ports import wait_until
+from tests.support.postgres import PrivatePostgres
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.up import Up, alive, pillarbox, running_up
 
@@ -218,6 +219,14 @@ def test_a_store_that_is_not_there_is_named(tmp_path: Path, amqp_url: str):
     said = pillarbox("up", "--home", tmp_path / "home", env=env)
     assert said.code == 2
     assert "PILLARBOX_STORE_URL: unable to open database file" in said.err
+
+
+def test_a_store_in_another_encoding_is_told_with_what_to_do(tmp_path: Path, amqp_url: str, postgres: PrivatePostgres):
+    env = {"PILLARBOX_AMQP_URL": amqp_url, "PILLARBOX_STORE_URL": postgres.new_database("LATIN1")}
+    said = pillarbox("up", "--home", tmp_path / "home", env=env)
+    assert said.code == 2
+    assert "PILLARBOX_STORE_URL: the database has the encoding LATIN1; takes UTF8; make it anew" in said.err
+    assert "Traceback" not in said.err
 
 
 def test_another_program_on_the_inbox_port_moves_the_inbox_and_the_settings(own_up: Up):
