@@ -342,7 +342,10 @@ class ShowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ListSites(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="sites"):
-    """List the sites that are out of reach or paused."""
+    """List the sites that are out of reach or paused, or all that were used lately."""
+
+    all: bool = False
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
 
 
 class ListSenders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command", tag="senders"):
@@ -580,9 +583,13 @@ class ListAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="lis
 
 
 class StageTime(Struct, frozen=True, kw_only=True):
-    """How long mails took from one stage to the next, of those that were delivered in the last minute."""
+    """How long something took in the last minute.
 
-    stage: Literal["release", "claim", "delivery"]  # due → released → claimed → its outcome is written
+    `release`, `claim` and `delivery` are the steps of mails that were delivered: due → released → claimed → its outcome
+    is written. `admission` and `outcome` are the scheduler's own work: a batch is taken → it is written.
+    """
+
+    stage: Literal["admission", "release", "claim", "delivery", "outcome"]
     median: float  # seconds
     most: float  # seconds that nineteen in twenty did not take
     mails: int  # that were looked at: one of each batch
@@ -593,9 +600,10 @@ class StatsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="st
 
     time: datetime
     states: dict[str, int]  # recipients per state
+    overdue: dict[str, int]  # of those held or deferred: their hold or wait is over, and they are not released
     totals: dict[str, int]  # since the scheduler's start: admitted, released, delivered, …
     revision: int
-    times: list[StageTime] = []  # none where nothing was delivered lately
+    times: list[StageTime] = []  # none where nothing was done lately
 
 
 class SettingsVersion(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -618,13 +626,15 @@ class SettingsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag=
 
 
 class SiteLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One site that is down: no mail goes to it but for a probe."""
+    """What is known of one site. To one that is down no mail goes but for a probe."""
 
     site: str  # "mx:mx1.example.net,mx2.example.net" or "relay:mail.example:587"
     since: datetime
     next_probe: datetime | None  # then one connection is tried
     failures: int  # probes in vain, one after another
     waiting: int  # recipients
+    state: Literal["down", "up", "unknown"] = "down"  # unknown: whether it works is to be found out
+    worked: datetime | None = None  # when a sender last found it working
     host: str = ""
     code: int = 0
     enhanced: str = ""
@@ -633,7 +643,7 @@ class SiteLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SitesAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="sites"):
-    """The first thousand, down for longest first."""
+    """As many as were asked for: those that are down, for longest first, then those that worked last."""
 
     sites: list[SiteLine]
 
@@ -649,6 +659,7 @@ class SenderLine(Struct, frozen=True, kw_only=True):
     lanes: int  # it takes from
     connections: int  # SMTP, open
     claimed: int  # mails, since it started
+    helo: dict[str, str] = {}  # what it says in EHLO, by the address that it connects from
 
 
 class SendersAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="senders"):

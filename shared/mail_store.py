@@ -229,6 +229,15 @@ senders = sa.Table(
     sa.Column("claimed", sa.BigInteger, nullable=False),
 )
 
+# What each of them says in EHLO, by the address that it connects from.
+greetings = sa.Table(
+    "greetings",
+    metadata,
+    sa.Column("sender", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+)
+
 # Addresses that no mail goes to (`services/scheduler/suppression.py`).
 suppressions = sa.Table(
     "suppressions",

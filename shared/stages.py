@@ -26,10 +26,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     queues: dict[str, int | None]  # None: there is no such queue
     states: dict[str, int]  # open recipients per state; empty when the scheduler did not answer
+    overdue: dict[str, int] = {}  # of those held or deferred: their hold or wait is over
     totals: dict[str, int]  # since the scheduler's start
     revision: int | None
     rates: dict[str, float] = {}  # totals per second since the sample before
-    times: list[StageTime] = []  # of what was delivered in the last minute
+    times: list[StageTime] = []  # of the last minute
     scheduler: bool  # it has answered
 
 
@@ -45,6 +46,7 @@ async def look(broker: Broker, commander: Commander, before: Sample | None) -> S
         time=stats.time,
         queues=queues,
         states=stats.states,
+        overdue=stats.overdue,
         totals=stats.totals,
         revision=stats.revision,
         times=stats.times,

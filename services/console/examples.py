@@ -101,6 +101,7 @@ STATS = {
     "time": _TIME,
     "queues": {"pillarbox.submit": 0, "pillarbox.dead": 0},
     "states": {"held": 12, "releasing": 0, "released": 3, "claimed": 4, "deferred": 2, "in_doubt": 0},
+    "overdue": {"held": 1},
     "totals": {"admitted": 10_000, "delivered": 9_979},
     "revision": 3,
     "rates": {"admitted": 212.5, "delivered": 209.0},
@@ -135,6 +136,7 @@ SENDERS = {
             "lanes": 4,
             "connections": 2,
             "claimed": 9_981,
+            "helo": {"192.0.2.17": "mail.shop.example"},
         }
     ],
 }

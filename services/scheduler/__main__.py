@@ -48,7 +48,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     tracer = tracer_of("scheduler", environment.worker, environment.traces)
     lanes = LaneDesk(thread, broker.count, alarm)
     releaser = Releaser(thread, broker.publisher, announcer, outcomes, alarm, lanes, tracer)
-    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final, tracer)
+    intake = Intake(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper.final, recent, tracer)
     control = ControlDesk(thread, broker.publisher, feed, announcer, releaser, alarm, housekeeper, keeper, recent)
 
     async def after_settings() -> None:

@@ -1,4 +1,4 @@
-"""How much waits where, counted now and then for the metrics; off the hot path, and only where somebody reads them."""
+"""How much waits where, counted for who asks, and now and then for the metrics where somebody reads them."""
 
 import asyncio
 import time
@@ -26,16 +26,17 @@ class Census(msgspec.Struct, frozen=True):
     """What the store holds that is not final."""
 
     states: dict[str, int]  # recipients
-    overdue: int  # recipients whose hold or wait is over, and who are not released
+    overdue: dict[str, int]  # of those held or deferred, whose hold or wait is over, and who are not released
     lag: timedelta  # since the first of those should have been
 
 
 def take_census(connection: sa.Connection, now: datetime) -> Census:
     """Count."""
     waits = recipients.c.state.in_([int(State.HELD), int(State.DEFERRED)])
-    query = sa.select(sa.func.count(), sa.func.min(recipients.c.wake)).where(recipients.c.wake <= now, waits)
-    overdue, first = connection.execute(query).one()
-    return Census(count_states(connection), overdue, timedelta(0) if first is None else now - first)
+    query = sa.select(recipients.c.state, sa.func.count(), sa.func.min(recipients.c.wake))
+    rows = connection.execute(query.where(recipients.c.wake <= now, waits).group_by(recipients.c.state)).all()
+    overdue = {State(state).name.lower(): count for state, count, _ in rows}
+    return Census(count_states(connection), overdue, max((now - first for _, _, first in rows), default=timedelta(0)))
 
 
 async def count_what_waits(thread: StoreThread, broker: Broker, metrics_port: int | None) -> None:
@@ -52,7 +53,7 @@ async def count_what_waits(thread: StoreThread, broker: Broker, metrics_port: in
 def _show(census: Census) -> None:
     for state, count in census.states.items():
         metrics.WAITING.labels(state).set(count)
-    metrics.OVERDUE.set(census.overdue)
+    metrics.OVERDUE.set(sum(census.overdue.values()))
     metrics.RELEASE_LAG.set(census.lag.total_seconds())
 
 

@@ -14,6 +14,7 @@ from services.scheduler import doubt, inquiry, recall, sites, suppression
 from services.scheduler.admission import compose_within, draft, finish_within, wishes_of
 from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed
+from services.scheduler.census import take_census
 from services.scheduler.commands import parse_command, within
 from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import Housekeeper
@@ -197,7 +198,7 @@ class ControlDesk:
             case ShowSettings():
                 return await self._settings(command)
             case ListSites():
-                return SitesAnswer(sites=await self._thread.read(sites.list_down, now))
+                return SitesAnswer(sites=await self._thread.read(sites.list_sites, now, command))
             case ListSenders():
                 return SendersAnswer(senders=await self._thread.read(list_present, now))
             case ListSuppressions():
@@ -212,9 +213,16 @@ class ControlDesk:
                 assert_never(never)
 
     async def _stats(self, now: datetime) -> StatsAnswer:
-        states = await self._thread.read(inquiry.count_states)
+        census = await self._thread.read(take_census, now)
         times = await self._thread.read(stage_times, self._recent.lately(now))
-        return StatsAnswer(time=now, states=states, totals=totals(), revision=self._feed.revision, times=times)
+        return StatsAnswer(
+            time=now,
+            states=census.states,
+            overdue=census.overdue,
+            totals=totals(),
+            revision=self._feed.revision,
+            times=[*self._recent.work_times(now), *times],
+        )
 
     async def _add_suppressions(self, command: AddSuppressions, now: datetime) -> SuppressionsAdded:
         _check_name(command.author, "author")

@@ -15,6 +15,7 @@ from services.scheduler.alarm import Alarm
 from services.scheduler.announce import Announcer, log_suppressed, rejected
 from services.scheduler.composed import Draft
 from services.scheduler.isolation import each_or_alone
+from services.scheduler.recent import Recent
 from services.scheduler.release import Releaser
 from services.scheduler.store import Admission, Admitted
 from shared import metrics
@@ -55,6 +56,7 @@ class Intake:
         releaser: Releaser,
         alarm: Alarm,
         on_final: Callable[[Sequence[int]], None],
+        recent: Recent,
         tracer: "Tracer | None" = None,
     ) -> None:
         """`on_final` is told the numbers of mails of which a recipient is final from the start."""
@@ -65,6 +67,7 @@ class Intake:
         self._releaser = releaser
         self._alarm = alarm
         self._on_final = on_final
+        self._recent = recent
         self._tracer = tracer
         self._write = store.admit if tracer is None else traces.admit
         self._heavy: asyncio.Queue[Delivery] = asyncio.Queue()
@@ -110,7 +113,9 @@ class Intake:
                 break
         await each_or_alone(good, self._admit, self._give_up)
         open_spans.end()
-        metrics.ADMISSION.observe(time.perf_counter() - begun)
+        took = time.perf_counter() - begun
+        metrics.ADMISSION.observe(took)
+        self._recent.took("admission", took, datetime.now(UTC))
         return taken
 
     async def _judge(self, delivery: Delivery, now: datetime) -> Draft | Invalid:

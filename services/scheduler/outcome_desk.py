@@ -1,6 +1,7 @@
 """Outcomes come in batches, are applied in one transaction, then announced, then acknowledged."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -87,13 +88,14 @@ class OutcomeDesk:
             self._taken, self._in_hand = self._taken + self._in_hand, 0
 
     async def _take_and_ack(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
-        reports = []
+        begun, reports = time.perf_counter(), []
         for delivery in deliveries:
             try:
                 reports.append(_decoder.decode(delivery.body))
             except UNREADABLE as error:
                 await self._put_aside(delivery, str(error))
         await each_or_alone(reports, self._take, self._give_up)
+        self._recent.took("outcome", time.perf_counter() - begun, datetime.now(UTC))
         # Ack last: a crash before it repeats the outcomes, and a second one of an attempt is dropped.
         consumer.ack(deliveries)
 

@@ -7,7 +7,7 @@ the one whose connection shows whether it is. Its `wake` lies hours ahead: only 
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from services.scheduler.alarm import Alarm
 from services.scheduler.outcomes import Change
 from shared import metrics
-from shared.contracts import SiteLine
+from shared.contracts import ListSites, SiteLine
 from shared.mail_store import State, StoreThread, recipients, sites
 from shared.outcomes import Parked
 from shared.settings_feed import SettingsFeed
@@ -28,7 +28,6 @@ _MOST_FREED = 1000  # recipients of one site in one transaction: others are wait
 # The mail that was let out may have been retracted, or have gone elsewhere: then another one is.
 _CALL_LEASE = timedelta(minutes=2)
 _KEPT_FOR = timedelta(hours=1)  # what is known of a site that nobody uses
-_LISTED = 1000
 
 
 class Tended(msgspec.Struct, frozen=True):
@@ -161,21 +160,33 @@ def call(connection: sa.Connection, names: set[str], now: datetime) -> None:
         )
 
 
-def list_down(connection: sa.Connection, now: datetime) -> list[SiteLine]:
-    """The sites that are down, longest first, and how many recipients wait for each."""
-    query = sa.select(sites).where(sites.c.state == int(SiteState.DOWN)).order_by(sites.c.since).limit(_LISTED)
-    down = [site_of(row) for row in connection.execute(query)]
+_STATES: dict[SiteState, Literal["down", "up", "unknown"]] = {
+    SiteState.DOWN: "down",
+    SiteState.UP: "up",
+    SiteState.UNKNOWN: "unknown",
+}
+
+
+def list_sites(connection: sa.Connection, now: datetime, command: ListSites) -> list[SiteLine]:
+    """The sites that are down, longest first, and how many recipients wait for each; then those that worked last."""
+    down = sites.c.state == int(SiteState.DOWN)
+    first = (sa.case((down, 0), else_=1), sa.case((down, sites.c.since)))
+    query = sa.select(sites).where(sa.true() if command.all else down)
+    query = query.order_by(*first, sites.c.worked.desc().nulls_last(), sites.c.name).limit(command.limit)
+    listed = [site_of(row) for row in connection.execute(query)]
     waiting: dict[str | None, int] = dict(
         connection.execute(
             sa.select(recipients.c.site, sa.func.count())
-            .where(recipients.c.site.in_([site.name for site in down]), recipients.c.state == int(State.DEFERRED))
+            .where(recipients.c.site.in_([site.name for site in listed]), recipients.c.state == int(State.DEFERRED))
             .group_by(recipients.c.site)
         ).all()
     )  # fmt: skip
     return [
         SiteLine(
             site=site.name,
+            state=_STATES[site.state],
             since=site.since,
+            worked=site.worked,
             next_probe=site.until,
             failures=site.failures,
             host=site.host,
@@ -185,7 +196,7 @@ def list_down(connection: sa.Connection, now: datetime) -> list[SiteLine]:
             prober=site.probed_by(now),
             waiting=waiting.get(site.name, 0),
         )
-        for site in down
+        for site in listed
     ]
 
 

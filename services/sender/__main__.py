@@ -41,6 +41,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     journal = Journal(environment.journal, environment.store_url, environment.worker, lambda: feed.revision)
     reporter = Reporter(environment.worker, broker.publisher, desk, journal, lambda: feed.revision)
     finished = asyncio.Event()
+    greetings: dict[str, str] = {}
 
     def most() -> int:
         return feed.settings.sending.max_per_connection
@@ -48,7 +49,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     async def lanes() -> None:
         await feed.first_unless(stop)
         if not stop.is_set():
-            dialler = Dialler(feed.settings, journal.note)
+            dialler = Dialler(feed.settings, journal.note, greetings)
             feed.watch(dialler.on_change)
             spans = attempt_spans(tracer_of("sender", environment.worker, environment.traces))
             new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing, spans)
@@ -58,7 +59,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
 
     async def present() -> None:
         await feed.first()
-        await Presence(thread, environment.worker, lambda: feed.revision).loop()
+        await Presence(thread, environment.worker, lambda: feed.revision, greetings).loop()
 
     async def no_longer() -> None:
         await stop.wait()

@@ -16,9 +16,10 @@ from shared.settings_feed import InForce
 class Dialler:
     """Opens connections under the settings in force."""
 
-    def __init__(self, settings: Settings, note: Note | None = None) -> None:
-        """`note` gets what servers say of mails, as soon as they do."""
+    def __init__(self, settings: Settings, note: Note | None = None, greetings: dict[str, str] | None = None) -> None:
+        """`note` gets what servers say of mails, as soon as they do; `greetings` what we say, by our address."""
         self._note = note
+        self._greetings = {} if greetings is None else greetings
         self._names = self._names_of(settings)
         self._of = settings
         self.signing = Signing(settings.dkim)
@@ -49,10 +50,12 @@ class Dialler:
             note=self._note,
         )
 
-    @staticmethod
-    def _names_of(settings: Settings) -> HeloNames:
+    def _names_of(self, settings: Settings) -> HeloNames:
+        self._greetings.clear()
         identity = settings.identity
-        return HeloNames(identity.helo_name, settings.dns.servers, fallback=identity.helo_fallback)
+        return HeloNames(
+            identity.helo_name, settings.dns.servers, fallback=identity.helo_fallback, said=self._greetings
+        )
 
 
 def _asked_for(settings: Settings) -> tuple[object, ...]:

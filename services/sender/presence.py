@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge
@@ -21,11 +21,14 @@ _END_WITHIN_S = 2.0
 class Presence:
     """Tells the mail store of this sender."""
 
-    def __init__(self, thread: StoreThread, worker: str, revision: Callable[[], int]) -> None:
-        """`revision`: of the settings in force."""
+    def __init__(
+        self, thread: StoreThread, worker: str, revision: Callable[[], int], greetings: Mapping[str, str]
+    ) -> None:
+        """`revision`: of the settings in force; `greetings`: what it says in EHLO, by its address."""
         self._thread = thread
         self._worker = worker
         self._revision = revision
+        self._greetings = greetings
         self._started = datetime.now(UTC)
 
     async def loop(self) -> None:
@@ -49,6 +52,7 @@ class Presence:
             lanes=LANES,
             connections=_value(metrics.CONNECTIONS),
             claimed=_value(metrics.CLAIMED),
+            helo=dict(self._greetings),
         )
 
 

@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,46 @@ def test_the_overview_lives(page: Page, running: Pipeline):
     expect(held).to_have_text(str(before + 1))
 
 
+def test_the_overview_says_that_the_scheduler_does_not_answer_and_when_it_does_again(page: Page, running: Pipeline):
+    [scheduler] = running.of("scheduler")
+    scheduler.pause()
+    try:
+        expect(page.get_by_text("The scheduler does not answer.")).to_be_visible(timeout=15_000)
+    finally:
+        scheduler.resume()
+    expect(page.get_by_text("The scheduler does not answer.")).to_be_hidden(timeout=15_000)
+    expect(page.locator(".tile-count").first).to_have_text(re.compile(r"^\d"))
+
+
+def test_figures_that_nobody_renews_are_called_so(watched: Watched):
+    page = watched.page
+    page.wait_for_function("window.htmx")
+    page.context.set_offline(True)
+    expect(page.get_by_text("No longer live.")).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.get_by_text("No longer live.")).to_be_hidden()
+
+
+def test_dates_are_those_of_the_readers_zone(browser: Browser, console: Console, page: Page, running: Pipeline):
+    running.submit(a_mail("Dated", hold="1h"), "dated-1")
+    running.wait_for_event("held", "dated-1")
+    session = page.context.storage_state()
+    context = browser.new_context(base_url=console.url, storage_state=session, timezone_id="Asia/Tokyo")
+    far = context.new_page()
+    far.goto("/mails?id=dated-1")
+    shown = far.get_by_role("row").filter(has_text="Dated").locator("time").first
+    expect(shown).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    utc = datetime.now(UTC).replace(second=0, microsecond=0)
+    an_hour_ago = utc - timedelta(hours=1)
+    there = f"{an_hour_ago + timedelta(hours=9):%Y-%m-%dT%H:%M}"
+    far.get_by_label("Admitted from").fill(there)
+    far.get_by_role("button", name="Search").click()
+    expect(far).to_have_url(re.compile(f"since={an_hour_ago:%Y-%m-%dT%H%%3A%M}"))
+    expect(far.get_by_role("row").filter(has_text="Dated")).to_be_visible()
+    expect(far.get_by_label("Admitted from")).to_have_value(there)
+    context.close()
+
+
 @pytest.fixture
 def spy() -> Iterator[socket.socket]:
     """Who would know that somebody looks at a mail."""
@@ -175,11 +216,44 @@ def test_the_page_is_used_by_keyboard_alone(page: Page):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
 
 
-def test_nothing_of_the_page_is_wider_than_a_phone(page: Page):
+def _tab_to(page: Page, name: str) -> None:
+    """Press Tab until a control of that name has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("(document.activeElement.ariaLabel || document.activeElement.textContent).trim()") == name:
+            return
+    raise AssertionError(f"{name} is not reached by Tab")
+
+
+def test_a_mail_is_taken_back_by_keyboard_alone(page: Page, running: Pipeline):
+    running.submit(a_mail("By keys", hold="1h"), "keys-1")
+    running.wait_for_event("held", "keys-1")
+    _tab_to(page, "Held")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Held")).to_be_visible()
+    _tab_to(page, "Choose By keys")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Choose By keys")).to_be_checked()
+    _tab_to(page, "Take back…")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("This can not be undone")).to_be_visible()
+    _tab_to(page, "Take back")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("1 taken back.")
+
+
+def test_nothing_of_the_page_is_wider_than_a_phone(page: Page, running: Pipeline):
+    long = "a-subject-without-a-space-" * 6
+    running.submit(a_mail(long, to=[f"{'x' * 60}@{'y' * 60}.example"], hold="1h"), "narrow-1")
+    running.wait_for_event("held", "narrow-1")
     page.set_viewport_size({"width": 360, "height": 800})
-    for path in PAGES:
+    for path in (*PAGES, *(f"/mails/narrow-1{rest}" for rest in ("", "/raw", "/replace"))):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    page.goto("/mails/narrow-1")
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("This can not be undone")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_each_page_is_light_asks_nobody_else_and_has_a_label_on_every_field(

@@ -2,12 +2,16 @@
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from shared.console_accounts import Scope
+from shared.mail_store import open_engine, sites
+from shared.sites import SiteState
 from tests.support.console import NO_TLS, PASSWORD, Browser, Console, form_token
 from tests.support.pipeline import Pipeline, a_mail
 from tests.support.ports import wait_until
@@ -198,6 +202,21 @@ def test_who_may_only_read_changes_nothing(console, path):
     browser.sign_in("rob")
     answer = browser.post(path, "/mails", {"id": "x"})
     assert (answer.status_code, "it takes the scope" in answer.text) == (403, True)
+
+
+def test_the_overview_has_the_sites_those_that_are_down_first_with_the_reason(console_pipeline, ada):
+    now = datetime.now(UTC)
+    known = {"since": now - timedelta(minutes=5), "revision": 1, "remote": True, "prober": "", "lets_go": False}
+    works = {"state": int(SiteState.UP), "worked": now, "failures": 0, "host": "", "code": 0}
+    down = {"state": int(SiteState.DOWN), "until": now + timedelta(hours=1), "failures": 1, "host": "mx", "code": 421}
+    with open_engine(console_pipeline.store_url).begin() as connection:
+        connection.execute(sa.insert(sites).values(name="mx:works.example", enhanced="", reply="", **works, **known))
+        said = {"enhanced": "4.3.2", "reply": "Closing for tonight"}
+        connection.execute(sa.insert(sites).values(name="mx:down.example", **said, **down, **known))
+    seen = text_of(ada.get("/overview/live"))
+    assert re.search(r"mx:down.example down since .* 1 probe in vain .* 421 4.3.2 Closing for tonight in 59m", seen)
+    assert "mx:works.example works" in seen
+    assert seen.index("mx:down.example") < seen.index("mx:works.example")
 
 
 def test_who_may_only_read_sees_every_page_and_no_button(console, console_pipeline):

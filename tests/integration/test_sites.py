@@ -9,7 +9,7 @@ from services.scheduler import inquiry, recall, sites
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change
-from shared.contracts import OutcomeReport, RecipientOutcome, Release, Retract
+from shared.contracts import ListSites, OutcomeReport, RecipientOutcome, Release, Retract
 from shared.mail_store import State, claim
 from shared.mail_store import sites as sites_table
 from shared.outcomes import Deferred, Delivered, Outcome, Parked
@@ -285,11 +285,26 @@ def test_the_sites_that_are_down_are_listed_with_how_many_wait(store: OpenStore)
     go_down(store, "mx:z")
     tell(store, CameUp("mx:works"))
     waiting(store, 3)
-    first, second = store.run(sites.list_down, NOW)
+    first, second = store.run(sites.list_sites, NOW, ListSites())
     assert (first.site, first.waiting, second.site, second.waiting) == ("mx:y", 3, "mx:z", 0)
     assert (first.since, first.next_probe, first.failures) == (NOW, NOW + MINUTE, 1)
     assert (first.host, first.code, first.reply) == ("mx [192.0.2.1]:25", 421, "come back later")
     assert store.run(sites.tend, NOW, 3).down == 2
+
+
+def test_all_sites_are_listed_those_that_are_down_first_then_those_that_worked_last(store: OpenStore):
+    tell(store, CameUp("mx:first"))
+    tell(store, CameUp("mx:last"), now=NOW + MINUTE)
+    ask(store, "mx:new")
+    go_down(store)
+    listed = store.run(sites.list_sites, NOW, ListSites(all=True))
+    assert [(site.site, site.state, site.worked) for site in listed] == [
+        ("mx:y", "down", None),
+        ("mx:last", "up", NOW + MINUTE),
+        ("mx:first", "up", NOW),
+        ("mx:new", "unknown", None),
+    ]
+    assert len(store.run(sites.list_sites, NOW, ListSites(all=True, limit=2))) == 2
 
 
 def test_show_says_which_site_is_waited_for_and_why(store: OpenStore):

@@ -14,7 +14,7 @@ from services.scheduler.census import take_census
 from services.scheduler.lanes import refused_since
 from services.scheduler.recent import stage_times
 from services.sender.takeover import ids_of
-from shared.contracts import ListMails, ListSuppressions, ShowContent
+from shared.contracts import ListMails, ListSites, ListSuppressions, ShowContent
 from shared.mail_store import check_version
 from shared.presence import list_present
 from tests.support.store import NOW, OpenStore, a_draft
@@ -25,13 +25,12 @@ QUESTIONS: list[tuple[Any, Sequence[Any]]] = [
     (check_version, ()),
     (ids_of, ([1, 2],)),
     (inquiry.content_part, (ShowContent(id="order-1"),)),
-    (inquiry.count_states, ()),
     (inquiry.list_mails, (ListMails(batch="b"),)),
     (inquiry.settings_versions, (None, 1)),
     (inquiry.show, ("order-1", NOW)),
     (list_present, (NOW,)),
     (refused_since, (NOW,)),
-    (sites.list_down, (NOW,)),
+    (sites.list_sites, (NOW, ListSites(all=True))),
     (stage_times, ([1, 2],)),
     (suppression.list_suppressions, (ListSuppressions(), NOW)),
     (take_census, (NOW,)),

@@ -229,7 +229,7 @@ class Pipeline:
         self._start = {"scheduler": schedulers, "resolver": resolvers, "sender": senders}
         self._programs = programs or {}
         self._environment = {**(environment or {}), "PILLARBOX_AMQP_URL": amqp_url}
-        self._store_url = store_url
+        self.store_url = store_url
         self._numbers = itertools.count(1)
         self._engine = open_engine(store_url)
         self._client: Client | None = None
@@ -441,7 +441,7 @@ class Pipeline:
     # --
 
     def _new_worker(self, role: str) -> Worker:
-        store = {} if role == "resolver" else {"PILLARBOX_STORE_URL": self._store_url}  # which it can do without
+        store = {} if role == "resolver" else {"PILLARBOX_STORE_URL": self.store_url}  # which it can do without
         name, environment = f"{role}-{next(self._numbers)}", {**self._environment, **store}
         worker = Worker(role, name, environment, self._folder, self._programs.get(role, ()))
         self.workers.append(worker)

@@ -113,12 +113,12 @@ async def stats(looks: Looks) -> Response[bytes]:
     opt=described(
         summary="The sites that are out of reach or paused: since when, why, when one connection is tried next.",
         scope=Scope.READ,
-        answers={200: Answer("those that are down", SitesAnswer, example=examples.SITES)},
+        answers={200: Answer("those that are down, or all", SitesAnswer, example=examples.SITES)},
     ),
 )
-async def sites(desk: Desk) -> Response[bytes]:
-    """Sites that are down."""
-    return answered(await desk.ask(ListSites(), SitesAnswer))
+async def sites(desk: Desk, all: bool = False) -> Response[bytes]:
+    """Sites that are down, or all that were used lately."""
+    return answered(await desk.ask(ListSites(all=all), SitesAnswer))
 
 
 @get(

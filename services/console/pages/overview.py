@@ -15,6 +15,7 @@ from shared.contracts import ListSenders, ListSites, SendersAnswer, SitesAnswer,
 from shared.stages import Sample
 from shared.topology import DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
 
+_SITES = 30  # of those that work few are of interest; those that are down come first
 _LANES = [lane_queue(lane) for lane in range(LANES)]
 
 
@@ -47,26 +48,36 @@ def stages(sample: Sample) -> list[Stage]:
         known = [sample.queues.get(queue) for queue in queues]
         return None if None in known else sum(count for count in known if count is not None)
 
+    to_release = waiting(RESOLVE)
+    due = None if to_release is None else to_release + sum(sample.overdue.values())
     final = [rates[name] for name in ("delivered", "bounced") if name in rates]
+    settled = sum(final) if final else None
     return [
-        Stage("Admission", "judged and stored", waiting(SUBMIT), rates.get("admitted"), None),
-        Stage("Hold", "can still be taken back", states.get("held"), None, None),
-        Stage("Release", "due, handed on to a resolver", waiting(RESOLVE), rates.get("released"), times.get("release")),
+        Stage("Admission", "judged and stored", waiting(SUBMIT), rates.get("admitted"), times.get("admission")),
+        Stage("Hold", "can still be taken back", still_waiting(sample, "held"), None, None),
+        Stage("Release", "due, handed on to a resolver", due, rates.get("released"), times.get("release")),
         Stage("Lanes", "behind other mail of its site", waiting(*_LANES), None, times.get("claim")),
         Stage("Delivery", "a sender has it", states.get("claimed"), rates.get("delivered"), times.get("delivery")),
-        Stage("Outcome", "told to the scheduler", waiting(OUTCOME), sum(final) if final else None, None),
+        Stage("Outcome", "told to the scheduler", waiting(OUTCOME), settled, times.get("outcome")),
     ]  # fmt: skip
+
+
+def still_waiting(sample: Sample, state: str) -> int | None:
+    """Recipients in a state whose hold or wait is not over."""
+    count = sample.states.get(state)
+    return None if count is None else count - sample.overdue.get(state, 0)
 
 
 def tiles(sample: Sample) -> list[Tile]:
     """What somebody wants to know first."""
     states, dead = sample.states, sample.queues.get(DEAD)
     doubtful = states.get("in_doubt")
-    due = sum(states.get(name, 0) for name in ("releasing", "released", "claimed")) if states else None
+    under_way = sum(states.get(name, 0) for name in ("releasing", "released", "claimed"))
+    due = under_way + sum(sample.overdue.values()) if states else None
     return [
-        Tile("Held", states.get("held"), "/held", "can be taken back"),
-        Tile("Due", due, "/mails?state=released", "on their way now"),
-        Tile("Deferred", states.get("deferred"), "/mails?state=deferred", "tried again later"),
+        Tile("Held", still_waiting(sample, "held"), "/held", "can be taken back"),
+        Tile("Due", due, "/mails?state=released", "their turn has come"),
+        Tile("Deferred", still_waiting(sample, "deferred"), "/mails?state=deferred", "tried again later"),
         Tile("In doubt", doubtful, "/mails?state=in_doubt", "wait for your word", bool(doubtful)),
         Tile("Dead letters", dead, "/dead-letters", "put aside", bool(dead)),
     ]  # fmt: skip
@@ -86,8 +97,8 @@ async def live(request: Incoming, desk: Desk, looks: Looks, showing: Showing) ->
 
 async def _seen(desk: Desk, looks: Looks) -> dict[str, Any]:
     sample = await looks.latest()
-    down = (await desk.ask(ListSites(), SitesAnswer)).sites if sample.scheduler else []
-    return {"sample": sample, "stages": stages(sample), "tiles": tiles(sample), "sites": down}
+    seen = (await desk.ask(ListSites(all=True, limit=_SITES), SitesAnswer)).sites if sample.scheduler else []
+    return {"sample": sample, "stages": stages(sample), "tiles": tiles(sample), "sites": seen, "most_sites": _SITES}
 
 
 @get("/senders")

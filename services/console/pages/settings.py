@@ -15,7 +15,7 @@ from services.console.pages.showing import Showing
 from services.console.problems import refusal
 from services.console.reading import Incoming, read_json
 from shared.console_accounts import Scope
-from shared.contracts import SettingsAnswer, SettingsVersion, ShowSettings
+from shared.contracts import ListSenders, SendersAnswer, SettingsAnswer, SettingsVersion, ShowSettings
 from shared.refusals import Invalid
 from shared.settings import parse_toml
 from shared.settings_change import Overtaken, judged
@@ -44,11 +44,12 @@ class Proposal(msgspec.Struct, frozen=True):
 async def settings(request: Incoming, desk: Desk, showing: Showing) -> Template:
     """The form."""
     answer = await desk.current()
-    return _form(request, showing, answer, settings_form.shown(_in_force(answer).settings), None)
+    return await _form(request, desk, showing, answer, settings_form.shown(_in_force(answer).settings), None)
 
 
-def _form(
+async def _form(
     request: Incoming,
+    desk: Desk,
     showing: Showing,
     answer: SettingsAnswer,
     form: dict[str, str],
@@ -56,9 +57,11 @@ def _form(
     comment: str = "",
 ) -> Template:
     place = settings_form.place(error.field) if error else ""
+    senders = (await desk.ask(ListSenders(), SendersAnswer)).senders
+    greetings = {address: name for sender in senders for address, name in sender.helo.items()}
     return showing.page(
         request, "settings", 422 if error else 200, version=_in_force(answer), next_revision=answer.next_revision,
-        form=form, error=error, place=place, comment=comment,
+        form=form, error=error, place=place, comment=comment, greetings=greetings,
     )  # fmt: skip
 
 
@@ -73,7 +76,7 @@ async def review(request: Incoming, desk: Desk, showing: Showing) -> Template:
         _check_next(answer, said.get("next_revision", ""))
         document = judged(settings_form.meant(_in_force(answer).settings, form))
     except Invalid as refused:
-        return _form(request, showing, answer, form, refused, comment)
+        return await _form(request, desk, showing, answer, form, refused, comment)
     return _proposal(request, showing, Proposal(document, answer, comment))
 
 

@@ -1,4 +1,4 @@
-// Times in the reader's zone, countdowns, "choose all". The page works without it.
+// Times in the reader's zone, countdowns, "choose all", and when the page is no longer live. It works without all that.
 "use strict";
 (() => {
   const pad = (number) => String(number).padStart(2, "0");
@@ -36,6 +36,20 @@
     tick();
   };
 
+  // A date field has no zone, and the server takes UTC: who reads times of their own zone writes them, too.
+  const written = (time) => new Date(time - time.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+
+  const localiseForm = (form) => {
+    const dates = [...form.querySelectorAll("input[type=datetime-local]")];
+    for (const date of dates.filter((one) => one.value)) date.value = written(new Date(`${date.value}Z`));
+    for (const zone of form.querySelectorAll("[data-zone]")) zone.hidden = true;
+    form.addEventListener("formdata", ({ formData }) => {
+      for (const date of dates.filter((one) => one.value)) {
+        formData.set(date.name, new Date(date.value).toISOString().slice(0, 16));
+      }
+    });
+  };
+
   const count = (form) => {
     const ticks = [...form.querySelectorAll("tbody input[type=checkbox]")];
     const chosen = ticks.filter((one) => one.checked).length;
@@ -55,8 +69,17 @@
     }
     count(target.form);
   });
+  // Figures that nobody renews look like those of now.
+  const stale = (is) => {
+    document.getElementById("stale").hidden = !is;
+  };
+  for (const failure of ["htmx:responseError", "htmx:sendError"]) document.addEventListener(failure, () => stale(true));
+  document.addEventListener("htmx:afterSwap", () => stale(false));
   document.addEventListener("htmx:load", ({ detail }) => localise(detail.elt));
-  document.addEventListener("DOMContentLoaded", () => localise(document));
+  document.addEventListener("DOMContentLoaded", () => {
+    localise(document);
+    document.querySelectorAll("form").forEach(localiseForm);
+  });
   setInterval(tick, 1000);
 
   // htmx is read once something is painted. Not before `load`: it would wait for a DOMContentLoaded that has been.
