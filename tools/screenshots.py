@@ -4,9 +4,13 @@ They show a real pipeline with mails in every state, whose ids and times differ 
 """
 
 import io
+import itertools
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -15,26 +19,33 @@ from playwright.sync_api import Browser, Page
 from tests.support.chromium import chromium
 from tests.support.console import PASSWORD, Console
 from tests.support.pipeline import Pipeline, a_mail, relay_to
-from tests.support.ports import wait_until
+from tests.support.ports import free_port, wait_until
 from tests.support.rabbitmq import new_vhost, temporary_node
 from tests.support.sinks import RecordingSink
 
 WIDE, NARROW = (1280, 800), (390, 844)
 
+IN_THE_DARK = ("overview", "mail", "held")
+
 PAGES = {
     "sign-in": "/sign-in",
-    "overview": "/",
+    "link": "",
     "mails": "/mails",
     "mail": "/mails/invoice-2041",
+    "raw": "/mails/invoice-2041/raw",
+    "replace": "/mails/contract-2/replace",
+    "no-such-mail": "/mails/invoice-1999",
     "held": "/held",
     "ask": "",
     "settings": "/settings",
     "review": "",
+    "document": "/settings/document",
     "history": "/settings/history",
     "suppression": "/suppression",
     "dead-letters": "/dead-letters",
     "senders": "/senders",
     "test-mail": "/test-mail",
+    "overview": "/",
 }
 
 
@@ -57,6 +68,7 @@ def fill(pipeline: Pipeline, sink: RecordingSink, console: Console) -> None:
     contract = {"to": ["Clara <clara@law.example>"], "hold": "2h", "from_": "Ada <ada@shop.example>"}
     pipeline.submit(a_mail("Contract, second draft", **contract), "contract-2")
     pipeline.submit(a_mail("Broken", to=["nobody"]), "import-row-88")
+    pipeline.submit(a_mail("Order list", to=["buying@partner.example"], **shop), "order-list-7")
     with console.api() as api:
         api.patch("/settings", json={"changes": {"sending.hold": "5m"}, "comment": "time to think"})
         api.patch("/settings", json={"changes": {"sending.max_per_connection": 50, "identity.sender_name": "Shop"}})
@@ -65,34 +77,58 @@ def fill(pipeline: Pipeline, sink: RecordingSink, console: Console) -> None:
         api.post("/suppression", json={"entries": entries})
         wait_until(lambda: api.get("/mails", params={"state": "deferred"}).json()["mails"], "a mail is deferred")
         wait_until(lambda: api.get("/dead-letters").json()["total"], "a dead letter")
+        wait_until(lambda: api.get("/sites").json()["sites"], "a site is down")
         wait_until(lambda: not api.get("/mails", params={"state": "claimed"}).json()["mails"], "all is answered")
         wait_until(lambda: len(api.get("/senders").json()["senders"]) == 2, "the senders have said so")
 
 
-def shoot(browser: Browser, console: Console, folder: Path, only: list[str]) -> None:
-    """Every page in every form."""
-    for form, (width, height) in (("wide", WIDE), ("narrow", NARROW)):
+@contextmanager
+def traffic(console: Console) -> Iterator[None]:
+    """Mail that goes through meanwhile."""
+    over = threading.Event()
+
+    def publish() -> None:
+        with console.api() as api:
+            for number in itertools.count(1):
+                to, mail = f"reader{number}@example.net", {"from": "News <news@shop.example>", "hold": 0}
+                api.post("/mails", json={**mail, "to": [to], "subject": f"News {number}", "text": "Hello"})
+                if over.wait(0.05):
+                    return
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def shoot(browser: Browser, console: Console, folder: Path, names: Collection[str]) -> None:
+    """Pages in every form."""
+    for form, size in (("wide", WIDE), ("narrow", NARROW), ("dark", WIDE)):
         context = browser.new_context(
             base_url=console.url,
-            color_scheme="light",
-            viewport={"width": width, "height": height},
+            color_scheme="dark" if form == "dark" else "light",
+            viewport={"width": size[0], "height": size[1]},
             timezone_id="UTC",
         )
         page = context.new_page()
-        _picture(page, "sign-in", "/sign-in", folder, form, only)
+        if "sign-in" in names and form != "dark":
+            _picture(page, "sign-in", "/sign-in", folder, form)
+        if "link" in names and form != "dark":
+            _picture(page, "link", f"/sign-in/link?token={console.link_token}", folder, form)
         page.goto("/sign-in")
         page.get_by_label("Name").fill("ada")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         for name, path in PAGES.items():
-            if name != "sign-in":
-                _picture(page, name, path, folder, form, only)
+            if name in names and name not in ("sign-in", "link") and (form != "dark" or name in IN_THE_DARK):
+                _picture(page, name, path, folder, form)
         context.close()
 
 
-def _picture(page: Page, name: str, path: str, folder: Path, form: str, only: list[str]) -> None:
-    if only and name not in only:
-        return
+def _picture(page: Page, name: str, path: str, folder: Path, form: str) -> None:
     if name == "ask":
         page.goto("/mails/contract-2")
         page.get_by_role("button", name="Take back").click()
@@ -105,7 +141,7 @@ def _picture(page: Page, name: str, path: str, folder: Path, form: str, only: li
     else:
         page.goto(path)
     if name in ("overview", "senders", "mail"):  # which ask again and again
-        time.sleep(2.5)
+        time.sleep(5)
     else:
         page.wait_for_load_state("networkidle")
     # Not `full_page`: frames outside of the window would be blank.
@@ -114,28 +150,43 @@ def _picture(page: Page, name: str, path: str, folder: Path, form: str, only: li
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": max(least, height)})
     time.sleep(0.3)
-    picture = Image.open(io.BytesIO(page.screenshot()))
-    # Half of the octets. By coverage, as few pixels are in colour, and those are what the eye looks for.
-    picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        folder / f"{name}-{form}.png", optimize=True
-    )
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    _of_few_colours(picture).save(folder / f"{name}-{form}.png", optimize=True)
     page.set_viewport_size({"width": width, "height": least})
+
+
+def _of_few_colours(picture: Image.Image) -> Image.Image:
+    """Half of the octets: 256 colours, the commonest as they are, those between as well as it goes."""
+    counted = sorted(picture.getcolors(picture.width * picture.height) or [], reverse=True)
+    commonest = [part for _, colour in counted[:96] for part in (colour if isinstance(colour, tuple) else ())]
+    others = picture.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((commonest + others)[: 256 * 3])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def main() -> None:
     """Into the folder named on the command line; further words name pages, for some alone."""
     folder, only = Path(sys.argv[1]), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
+    names = [name for name in PAGES if not only or name in only]
     with temporary_node() as node, RecordingSink() as sink, tempfile.TemporaryDirectory() as place:
         url, work = new_vhost(node), Path(place)
-        settings = relay_to(sink, retry={"schedule": ["5m"], "greylist": ["5m"]}, identity={"helo_name": "auto"})
+        settings = relay_to(
+            sink,
+            retry={"schedule": ["5m"], "greylist": ["5m"], "probe_schedule": ["5m"]},
+            identity={"helo_name": "auto"},
+            routes={"partner.example": {"host": "127.0.0.1", "port": free_port()}},
+        )
         with (
             Pipeline(url, f"sqlite:///{work}/mail.db", work, settings, senders=2) as pipeline,
             Console(url, work / "console") as console,
             chromium() as browser,
         ):
             fill(pipeline, sink, console)
-            shoot(browser, console, folder, only)
+            shoot(browser, console, folder, [name for name in names if name != "overview"])
+            with traffic(console):
+                shoot(browser, console, folder, [name for name in names if name == "overview"])
 
 
 if __name__ == "__main__":
