@@ -304,6 +304,8 @@ def test_several_mails_or_a_batch_are_taken_back_at_once(ada, console_pipeline):
     asked = ada.post("/actions/ask", "/held", {"action": "retract", "batch": "wrong"})
     assert "The batch has 3" in text_of(asked)
     assert "3 taken back." in ada.post("/actions", "/held", {"action": "retract", "batch": "wrong"}).text
+    nobodys = ada.post("/actions/ask", "/held", {"action": "retract", "batch": "wrogn"})
+    assert (nobodys.status_code, "no mail has the batch" in text_of(nobodys)) == (422, True)
     assert {state_of(console_pipeline, id) for id in ("many-a", "batch-a", "batch-c")} == {"retracted"}
 
 

@@ -84,6 +84,9 @@ async def ask(request: Incoming, showing: Showing, desk: Desk) -> Template:
     if meant.batch:
         page = await desk.ask(ListMails(batch=meant.batch, limit=1000), ListAnswer)
         count = len(page.mails)
+        if not count:
+            reason = f"no mail has the batch {meant.batch!r}: go back, and look how it is written"
+            raise refusal(422, reason, name="invalid")
     return showing.page(request, "ask", action=action, meant=meant, back=back, count=count)
 
 
