@@ -20,6 +20,8 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "pillarbox.json"
 ROLES = {f'pillarbox_worker_info{{role="{role}"}}': "1x60" for role in ("scheduler", "resolver", "sender")}
 STATES = "pillarbox_recipients_waiting"
 OUTCOMES = "pillarbox_outcomes_total"
+REQUESTS = "pillarbox_http_requests_total"
+SIGN_INS = "pillarbox_console_sign_ins_total"
 
 # Series with a sample a minute, and how many alerts fire when.
 CASES: dict[str, list[tuple[dict[str, str], dict[str, int]]]] = {
@@ -157,6 +159,18 @@ CASES: dict[str, list[tuple[dict[str, str], dict[str, int]]]] = {
     ],
     "PillarboxGatewayTurnsAway": [({"pillarbox_gateway_turned_away_total": "0+1x40"}, {"9m": 0, "15m": 1})],
     "PillarboxGatewayGuessed": [({"pillarbox_gateway_sign_ins_failed_total": "0x9 60x20"}, {"9m": 0, "12m": 1})],
+    "PillarboxConsoleFails": [
+        ({f'{REQUESTS}{{status="5xx"}}': "0+1x40", f'{REQUESTS}{{status="2xx"}}': "0+90x40"}, {"9m": 0, "15m": 1}),
+        ({f'{REQUESTS}{{status="5xx"}}': "0x9 3x40", f'{REQUESTS}{{status="4xx"}}': "0+9x50"}, {"30m": 0}),  # it passed
+    ],
+    "PillarboxConsoleGuessed": [
+        (
+            {f'{SIGN_INS}{{result="refused"}}': "0x9 9x30", f'{SIGN_INS}{{result="made_to_wait"}}': "0x9 20x30"},
+            {"9m": 0, "12m": 1, "30m": 0},
+        ),
+        # People come to work, and some mistype.
+        ({f'{SIGN_INS}{{result="signed_in"}}': "0x9 90x30", f'{SIGN_INS}{{result="refused"}}': "0x9 9x30"}, {"12m": 0}),
+    ],
 }
 
 
