@@ -6,7 +6,7 @@ A mail carries its trace context as one text: the `traceparent` of W3C Trace Con
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,3 +52,17 @@ def context_in(headers: Mapping[str, Any]) -> str:
     if not isinstance(parent, str) or len(parent) > _LONGEST_PARENT or not _PARENT.fullmatch(parent):
         return ""
     return f"{parent} {state}" if isinstance(state, str) and _STATE.fullmatch(state) else parent
+
+
+def context_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The trace context that header fields of a request or of a message bring, as headers of a submission.
+
+    Two parents are none; the states of several fields are one list (W3C Trace Context section 3.3).
+    """
+    said = [(name.lower(), value) for name, value in fields]
+    parents = [value for name, value in said if name == "traceparent"]
+    if len(parents) != 1:
+        return {}
+    states = ",".join(value for name, value in said if name == "tracestate")
+    parent, _, state = context_in({"traceparent": parents[0], "tracestate": states}).partition(" ")
+    return {name: value for name, value in (("traceparent", parent), ("tracestate", state)) if value}

@@ -13,7 +13,7 @@ from shared.durations import Duration, encode_duration
 from shared.reading import parse_submission
 from shared.refusals import Invalid
 from shared.topology import SUBMIT
-from shared.tracing import context_in
+from shared.tracing import context_headers
 
 STRUCTURED = ("application/json", "application/msgpack")
 FINISHED = "message/rfc822"
@@ -41,7 +41,9 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def structured(body: bytes, kind: str, mail: str, asked: Mapping[str, str]) -> Message:
     """The message of a structured submission; `asked` are the headers of the request. Raises Invalid."""
     check_addresses(parse_submission(body, kind))
-    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=kind, headers=_trace(asked)))
+    return Message(
+        SUBMIT, "", body, Properties(message_id=mail, content_type=kind, headers=context_headers(asked.items()))
+    )
 
 
 def finished(body: bytes, wishes: Wishes, mail: str, asked: Mapping[str, str]) -> Message:
@@ -50,15 +52,16 @@ def finished(body: bytes, wishes: Wishes, mail: str, asked: Mapping[str, str]) -
         _check(name, text or "")
     if not body.strip():
         raise Invalid("content", "is empty; takes a message (RFC 5322)")
-    headers = {**_headers(wishes), **_trace(asked)}
+    headers = {**_headers(wishes), **context_headers(asked.items())}
     return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=FINISHED, headers=headers))
 
 
-def encoded(submission: Submission, mail: str) -> Message:
-    """The message of a submission that was put together here. Raises Invalid."""
+def encoded(submission: Submission, mail: str, asked: Mapping[str, str]) -> Message:
+    """The message of one that was put together here; `asked` are the headers of the request. Raises Invalid."""
     check_addresses(submission)
     body = msgspec.json.encode(submission, enc_hook=encode_duration)
-    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type="application/json"))
+    trace = context_headers(asked.items())
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type="application/json", headers=trace))
 
 
 def check_addresses(submission: Submission) -> None:
@@ -73,12 +76,6 @@ def check_addresses(submission: Submission) -> None:
             _check(where, text)
     if not submission.from_.strip():
         raise Invalid("from", "has no addresses; takes exactly one")
-
-
-def _trace(asked: Mapping[str, str]) -> dict[str, Any]:
-    """The trace that the request belongs to, for the mail to belong to it, too (W3C Trace Context)."""
-    parent, _, state = context_in(asked).partition(" ")
-    return {name: value for name, value in (("traceparent", parent), ("tracestate", state)) if value}
 
 
 def _headers(wishes: Wishes) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ The scheduler judges the whole message; what a client can be told at once, becau
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -18,19 +18,23 @@ from shared.addresses import Address, parse_addresses
 from shared.limits import MAX_HEAD, check_head
 from shared.line_ends import has_crlf_alone
 from shared.refusals import Invalid
+from shared.tracing import context_headers
 from shared.wishes import check_batch, check_send_at, read_wishes
 
 _PREFIX = "X-Pillarbox-"
 # Header and AMQP header (docs/contract.md).
 _OURS = {f"{_PREFIX}{name}": name.lower().replace("-", "_") for name in ("Hold", "Send-At", "Batch", "Priority")}
-_FIELD = re.compile(rb"^(x-pillarbox-[^:\r]*?|from|sender)[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)\r\n", re.I | re.M)
+_TRACE = ("traceparent", "tracestate")
+_FIELD = re.compile(
+    rb"^(x-pillarbox-[^:\r]*?|from|sender|traceparent|tracestate)[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)\r\n", re.I | re.M
+)
 
 
 class Letter(msgspec.Struct, frozen=True):
     """A message, and what its headers say."""
 
     content: bytes  # without our own headers
-    wishes: dict[str, Any]  # AMQP headers
+    wishes: dict[str, Any]  # AMQP headers; the trace that it belongs to is among them
     authors: tuple[Address, ...]  # of From, and of Sender if it has one
 
 
@@ -42,9 +46,10 @@ def read_letter(content: bytes, now: datetime) -> Letter:
         raise Invalid("content", "has a NUL octet; encode the part in base64")
     end = _end_of_head(content)
     head = content[:end]
-    wishes = _wishes(head, now)
-    kept = _FIELD.sub(_without_ours, head) if wishes else head
-    return Letter(kept + content[end:], wishes, _authors(head))
+    fields = list(_fields(head))
+    wishes = {**_wishes(fields, now), **context_headers(fields)}
+    kept = _FIELD.sub(_without_ours, head) if any(_is_ours(name) for name, _ in fields) else head
+    return Letter(kept + content[end:], wishes, _authors(fields))
 
 
 def _end_of_head(content: bytes) -> int:
@@ -57,10 +62,10 @@ def _end_of_head(content: bytes) -> int:
     return end + 2
 
 
-def _wishes(head: bytes, now: datetime) -> dict[str, Any]:
+def _wishes(fields: Sequence[tuple[str, str]], now: datetime) -> dict[str, Any]:
     said: dict[str, Any] = {}
     names: dict[str, str] = {}
-    for name, value in _fields(head):
+    for name, value in fields:
         if not name.startswith(_PREFIX.lower()):
             continue
         known = next((ours for ours in _OURS if ours.lower() == name), None)
@@ -68,7 +73,7 @@ def _wishes(head: bytes, now: datetime) -> dict[str, Any]:
             raise Invalid(_spelt(name), _no_such_header(name))
         if _OURS[known] in said:
             raise Invalid(known, "stands twice; takes it once")
-        said[_OURS[known]], names[_OURS[known]] = _decoded(value), known
+        said[_OURS[known]], names[_OURS[known]] = value, known
     try:
         wishes = read_wishes(said)
         check_batch(wishes.batch)
@@ -79,9 +84,9 @@ def _wishes(head: bytes, now: datetime) -> dict[str, Any]:
     return said
 
 
-def _authors(head: bytes) -> tuple[Address, ...]:
+def _authors(fields: Sequence[tuple[str, str]]) -> tuple[Address, ...]:
     found: dict[str, list[str]] = {"from": [], "sender": []}
-    for name, value in _fields(head):
+    for name, value in fields:
         if name in found:
             found[name].append(value)
     if len(found["from"]) != 1:
@@ -104,18 +109,27 @@ def _addresses(name: str, value: str) -> tuple[Address, ...]:
 
 
 def _fields(head: bytes) -> Iterator[tuple[str, str]]:
-    """The headers that matter here: names in lower case, values unfolded."""
+    """The headers that matter here: names in lower case, values unfolded, and decoded where they are ours."""
     for found in _FIELD.finditer(head):
+        name = _name(found)
         value = found.group(2).decode("utf-8", "replace").replace("\r\n", "").strip()
-        yield found.group(1).decode("ascii", "replace").lower(), value
+        yield name, _decoded(value) if _is_ours(name) else value
 
 
 def _without_ours(found: re.Match[bytes]) -> bytes:
-    return b"" if found.group(1).lower().startswith(_PREFIX.lower().encode()) else found.group()
+    return b"" if _is_ours(_name(found)) else found.group()
+
+
+def _name(found: re.Match[bytes]) -> str:
+    return found.group(1).decode("ascii", "replace").lower()
+
+
+def _is_ours(name: str) -> bool:
+    return name in _TRACE or name.startswith(_PREFIX.lower())
 
 
 def _decoded(text: str) -> str:
-    """Programs encode what is not ASCII, in a header as well (RFC 2047)."""
+    """Programs encode what is not ASCII, in a header as well, and long words (RFC 2047)."""
     if "=?" not in text:
         return text
     try:

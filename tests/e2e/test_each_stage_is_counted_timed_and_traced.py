@@ -1,7 +1,11 @@
 """Every worker's metrics tell of the mails that went through its hands, and a collector gets their traces."""
 
+import json
 import re
 from collections.abc import Iterator
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
 from urllib.request import urlopen
 
 import msgspec
@@ -9,7 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.node import PrivateNode
+from tests.support.certificates import Authority
 from tests.support.collector import Collector
+from tests.support.console import Console
+from tests.support.gateway import Gateway, variables_for
 from tests.support.pipeline import Pipeline, a_mail, relay_to
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.sinks import RecordingSink
@@ -26,19 +33,21 @@ class Scene(msgspec.Struct):
     pipeline: Pipeline
     sink: RecordingSink
     collector: Collector
+    gateway: Gateway  # not started yet
 
 
 @pytest.fixture(scope="module")
-def scene(rabbitmq: PrivateNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(rabbitmq: PrivateNode, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder, url = tmp_path_factory.mktemp("pipeline"), new_vhost(rabbitmq)
     with RecordingSink() as sink, Collector() as collector:
         variables = {
+            **variables_for(folder, authority),
             "PILLARBOX_METRICS_PORT": "0",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
         with Pipeline(url, f"sqlite:///{folder}/mail.db", folder, relay_to(sink), environment=variables) as pipeline:
-            yield Scene(pipeline, sink, collector)
+            yield Scene(pipeline, sink, collector, Gateway(pipeline, variables, authority))
     delete_vhost(rabbitmq, url)
 
 
@@ -124,6 +133,33 @@ def test_what_its_client_does_not_sample_is_not_recorded(scene: Scene):
     scene.pipeline.wait_for_event("delivered", unsampled)
     scene.collector.wait_for(scene.pipeline.submit(a_mail()), admit=1, resolve=1, send=1)
     assert scene.collector.of(unsampled) == {}
+
+
+def test_a_batch_over_http_is_in_the_trace_of_its_request(scene: Scene, tmp_path: Path):
+    lines = "".join(json.dumps({"id": mail, **a_mail()}) + "\n" for mail in ("batch-1", "batch-2"))
+    with Console(scene.pipeline.amqp_url, tmp_path) as console, console.api() as api:
+        said = api.post("/batch", content=lines, headers=SAMPLED).text
+    for mail in ("batch-1", "batch-2"):
+        assert f'"id":"{mail}"' in said
+        [admit] = scene.collector.wait_for(mail, admit=1, resolve=1, send=1)["pillarbox.admit"]
+        assert (admit.trace, admit.parent) == (TRACE, CALLER)
+
+
+def test_mail_over_smtp_is_in_the_trace_of_its_headers(scene: Scene):
+    mail = EmailMessage(policy=SMTP)
+    mail["From"], mail["Subject"] = "robot@sender.example", "traced"
+    for name, value in SAMPLED.items():
+        mail[name] = value
+    scene.gateway.start()
+    with scene.gateway.client() as client:
+        client.mail("robot@sender.example")
+        client.rcpt("b@mx.example")
+        _, said = client.data(mail.as_bytes())
+    found = scene.collector.wait_for(said.decode().rpartition(" ")[2], admit=1, resolve=1, send=1)
+    [admit] = found["pillarbox.admit"]
+    assert (admit.trace, admit.parent) == (TRACE, CALLER)
+    [arrived] = [each.message for each in scene.sink.mails if each.message["Subject"] == "traced"]
+    assert not {name.lower() for name in arrived} & {"traceparent", "tracestate"}
 
 
 def test_a_refused_submission_is_told_without_what_it_said(scene: Scene):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from litestar.datastructures import Headers
 from litestar.handlers import asgi
 from litestar.types import Receive, Send
 from litestar.types import Scope as AsgiScope
@@ -61,12 +62,12 @@ class Batches:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def take(self, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+    async def take(self, asked: Headers, receive: Receive, send: Send) -> None:
+        """Answer a request; `asked` are its headers."""
         answering = Answering(send)
         answers: asyncio.Queue[LineAnswer | None] = asyncio.Queue()
         # Many clients read nothing before they have sent everything: reading may not wait for what they have not read.
-        reading = asyncio.create_task(self._read(receive, answers))
+        reading = asyncio.create_task(self._read(asked, receive, answers))
         await answering.begin(MEDIA_TYPE)
         try:
             while (answer := await answers.get()) is not None:
@@ -75,9 +76,9 @@ class Batches:
         finally:
             reading.cancel()
 
-    async def _read(self, receive: Receive, answers: asyncio.Queue[LineAnswer | None]) -> None:
+    async def _read(self, asked: Headers, receive: Receive, answers: asyncio.Queue[LineAnswer | None]) -> None:
         try:
-            async for parcels in self._chunks(receive, answers):
+            async for parcels in self._chunks(asked, receive, answers):
                 for answer in await self._publish(parcels):
                     answers.put_nowait(answer)
         except Refusal as refused:
@@ -86,7 +87,7 @@ class Batches:
             answers.put_nowait(None)
 
     async def _chunks(
-        self, receive: Receive, answers: asyncio.Queue[LineAnswer | None]
+        self, asked: Headers, receive: Receive, answers: asyncio.Queue[LineAnswer | None]
     ) -> AsyncIterator[list[_Parcel]]:
         most = most_octets(self._desk.settings.sending.max_size)
         chunk: list[_Parcel] = []
@@ -98,7 +99,7 @@ class Batches:
             if not line.strip():
                 continue
             try:
-                parcel = self._parcel(number, line)
+                parcel = self._parcel(number, line, asked)
             except Invalid as refused:
                 problem = refusal_of(refused).problem
                 answers.put_nowait(LineAnswer(line=number, status=problem.status, problem=problem))
@@ -111,12 +112,12 @@ class Batches:
         if chunk:
             yield chunk
 
-    def _parcel(self, number: int, line: bytes) -> _Parcel:
+    def _parcel(self, number: int, line: bytes, asked: Headers) -> _Parcel:
         check_octets(line, self._desk.settings.sending.max_size)
         read = read_json(line, BatchLine)
         fields = {name: getattr(read, name) for name in Submission.__struct_fields__}
         mail = check_id(read.id, "id") if read.id else new_mail_id()
-        return _Parcel(number, mail, encoded(Submission(**fields), mail))
+        return _Parcel(number, mail, encoded(Submission(**fields), mail, asked))
 
     async def _publish(self, parcels: list[_Parcel]) -> list[LineAnswer]:
         try:
@@ -146,6 +147,7 @@ def batch_handler(desk: Desk) -> Any:
             summary="Submit many mails, a line of JSON each; each is answered by a line, in the order of their fate.",
             scope=Scope.SUBMIT,
             bodies=(Body(MEDIA_TYPE, {"type": "string"}, examples.BATCH),),
+            headers={"traceparent": "the trace that each of the mails belongs to; with it, tracestate"},
             answers={200: Answer("a line per mail", {"type": "string"}, MEDIA_TYPE, examples.BATCH_ANSWER)},
             method="POST",
         ),
@@ -153,6 +155,6 @@ def batch_handler(desk: Desk) -> Any:
     async def batch(scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope.get("method") != "POST":
             raise refusal(405)
-        await batches.take(receive, send)
+        await batches.take(Headers.from_scope(scope), receive, send)
 
     return batch

@@ -172,7 +172,7 @@ async def send_test_mail(request: Incoming, desk: Desk, showing: Showing) -> Res
     form = {"from": "", "to": "", "hold": "", "subject": "", "text": "", **await fields(request)}
     mail = new_mail_id()
     try:
-        message = encoded(to_submission(form), mail)
+        message = encoded(to_submission(form), mail, request.headers)
     except Invalid as refused:
         return showing.page(request, "test_mail", 422, form=form, error=refused)
     for refused_message in await desk.publish([message]):

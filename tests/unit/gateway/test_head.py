@@ -1,12 +1,17 @@
 """What the gateway reads of a message's headers."""
 
 from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.gateway.head import read_letter
 from shared.refusals import Invalid
 
+PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 FROM = b"From: Ann <ann@x.example>\r\n"
 BODY = b"\r\nX-Pillarbox-Hold: in the body this is text\r\n"
@@ -44,6 +49,43 @@ def test_a_message_without_them_is_the_message():
 def test_an_encoded_batch_is_decoded():
     letter = read_letter(FROM + b"X-Pillarbox-Batch: =?utf-8?q?M=C3=A4rz?=\r\n\r\n", NOW)
     assert letter.wishes == {"batch": "März"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "carried"),
+    [
+        (b"traceparent: %s\r\n" % PARENT, {"traceparent": PARENT.decode()}),
+        (
+            b"Traceparent:\r\n %s\r\ntracestate: a=1,\r\n b=2\r\nTRACESTATE: c=3\r\n" % PARENT,
+            {"traceparent": PARENT.decode(), "tracestate": "a=1, b=2,c=3"},
+        ),
+        # As Python's email writes words longer than a line.
+        (
+            b"traceparent: %s\r\ntracestate: =?utf-8?q?a=3D?=\r\n =?utf-8?q?1?=\r\n" % PARENT,
+            {"traceparent": PARENT.decode(), "tracestate": "a=1"},
+        ),
+        (b"traceparent: nonsense\r\ntracestate: a=1\r\n", {}),  # no reason to refuse a mail
+        (b"traceparent: %s\r\ntraceparent: %s\r\n" % (PARENT, PARENT), {}),
+        (b"traceparent:\r\n", {}),
+        (b"tracestate: a=1\r\n", {}),
+    ],
+)
+def test_the_trace_leaves_the_message_and_goes_with_it_where_w3c_would_take_it(fields: bytes, carried: dict[str, str]):
+    letter = read_letter(fields + FROM + b"Subject: traceparent: no\r\n" + BODY, NOW)
+    assert letter.wishes == carried
+    assert letter.content == FROM + b"Subject: traceparent: no\r\n" + BODY
+
+
+def test_what_opentelemetry_puts_into_a_message_is_found():
+    _, trace, span, flags = PARENT.decode().split("-")
+    state = TraceState([(f"vendor{number}", "x" * 20) for number in range(12)])  # more than a line
+    parent = SpanContext(int(trace, 16), int(span, 16), True, TraceFlags(int(flags)), state)
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = "ann@x.example"
+    TraceContextTextMapPropagator().inject(mail, set_span_in_context(NonRecordingSpan(parent)))
+    letter = read_letter(mail.as_bytes(), NOW)
+    assert letter.wishes == {"traceparent": PARENT.decode(), "tracestate": state.to_header()}
+    assert b"trace" not in letter.content
 
 
 @pytest.mark.parametrize(

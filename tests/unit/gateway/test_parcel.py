@@ -32,6 +32,7 @@ def test_as_many_recipients_are_taken_as_fit_in_a_frame():
     envelope = MailEnvelope()
     while envelope.add(f"{'x' * 60}@{'d' * 63}.{'d' * 63}.example"):
         pass
-    message = parcel("m1", b"x", "a" * 254, envelope.rcpt_tos, {"batch": "ü" * 200}, None, "robot")
+    wishes = {"batch": "ü" * 200, "traceparent": "x" * 255, "tracestate": "x" * 512}
+    message = parcel("m1", b"x", "a" * 254, envelope.rcpt_tos, wishes, None, "robot")
     assert len(envelope.rcpt_tos) > 400
     assert fits_in_headers(message.properties.headers)

@@ -7,7 +7,7 @@ import pytest
 
 from shared import tracing
 from shared.environment import InvalidEnvironment, read_environment
-from shared.tracing import context_in, tracer_of, wanted
+from shared.tracing import context_headers, context_in, tracer_of, wanted
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STORE = {"PILLARBOX_STORE_URL": "sqlite:///x.db"}
@@ -35,6 +35,26 @@ STORE = {"PILLARBOX_STORE_URL": "sqlite:///x.db"}
 )
 def test_what_a_submission_brings_is_taken_as_w3c_says(headers, expected):
     assert context_in(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([("Subject", "x")], {}),
+        ([("Traceparent", PARENT)], {"traceparent": PARENT}),
+        ([("tracestate", "a=1"), ("traceparent", PARENT)], {"traceparent": PARENT, "tracestate": "a=1"}),
+        ([("traceparent", PARENT), ("traceparent", PARENT)], {}),  # which of them?
+        ([("traceparent", f"01{PARENT[2:]}-more"), ("traceparent", PARENT)], {}),
+        (
+            [("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")],
+            {"traceparent": PARENT, "tracestate": "a=1,b=2"},
+        ),
+        ([("traceparent", "nonsense"), ("tracestate", "a=1")], {}),
+        ([("traceparent", PARENT), ("tracestate", "ü")], {"traceparent": PARENT}),
+    ],
+)
+def test_what_header_fields_bring_goes_with_the_submission(fields, expected):
+    assert context_headers(fields) == expected
 
 
 @pytest.mark.parametrize(
