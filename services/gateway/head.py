@@ -25,6 +25,9 @@ _PREFIX = "X-Pillarbox-"
 # Header and AMQP header (docs/contract.md).
 _OURS = {f"{_PREFIX}{name}": name.lower().replace("-", "_") for name in ("Hold", "Send-At", "Batch", "Priority")}
 _TRACE = ("traceparent", "tracestate")
+# Characters of a value in encoded words: more than the longest batch needs. Decoding a megabyte of what only looks
+# like them takes seconds.
+_MOST_ENCODED = 4096
 _FIELD = re.compile(
     rb"^(x-pillarbox-[^:\r]*?|from|sender|traceparent|tracestate)[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)\r\n", re.I | re.M
 )
@@ -130,7 +133,7 @@ def _is_ours(name: str) -> bool:
 
 def _decoded(text: str) -> str:
     """Programs encode what is not ASCII, in a header as well, and long words (RFC 2047)."""
-    if "=?" not in text:
+    if "=?" not in text or len(text) > _MOST_ENCODED:
         return text
     try:
         return str(make_header(decode_header(text)))

@@ -99,6 +99,11 @@ def test_what_opentelemetry_puts_into_a_message_is_found():
         (b"X-Pillarbox-Send-At: 2020-03-02T08:00:00Z", "X-Pillarbox-Send-At", "which is past"),
         (b"X-Pillarbox-Send-At: 2126-03-02T08:00:00Z", "X-Pillarbox-Send-At", "within ten years"),
         (b"X-Pillarbox-Batch: " + b"x" * 201, "X-Pillarbox-Batch", "takes at most 200 characters"),
+        (
+            b"X-Pillarbox-Batch:" + b" =?utf-8?q??=" * 1000 + b" =?utf-8?q?a?=",
+            "X-Pillarbox-Batch",
+            "at most 200 characters",
+        ),
         (b"X-Pillarbox-Batch: =?utf-8?q?a=0Ab?=", "X-Pillarbox-Batch", "has the control character U+000A"),
         (b"X-Pillarbox-Priority: high", "X-Pillarbox-Priority", 'takes "normal" or "urgent"'),
         (b"X-Pillarbox-Holdd: 5m", "X-Pillarbox-Holdd", "did you mean X-Pillarbox-Hold?"),
