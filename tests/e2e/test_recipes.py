@@ -1,5 +1,8 @@
 """The recipes of docs/recipes are run as they stand on their pages, and their mail arrives."""
 
+import base64
+import email.policy
+import json
 import os
 import re
 import subprocess
@@ -127,6 +130,25 @@ def test_a_postfix_hands_over_to_the_gateway(running: FrontDoors, tmp_path: Path
         except TimeoutError as error:
             raise AssertionError("\n".join(postfix.log)) from error
     assert mail.message["Subject"] == "by Postfix"
+
+
+def test_what_was_posted_to_postal_arrives_as_it_was(running: FrontDoors, tmp_path: Path):
+    posted = json.loads(Recipe("migration").files["postal.json"])
+    arrives("migration", [posted["subject"]], running, tmp_path)
+    [mail] = running.sink.mails
+    message = email.message_from_bytes(mail.content, policy=email.policy.default)
+    assert [message["From"], message["Reply-To"]] == [posted["from"], posted["reply_to"]]
+    assert [message["To"]] == posted["to"]
+    assert {name: message[name] for name in posted["headers"]} == posted["headers"]
+    for kind in ("plain", "html"):
+        body = message.get_body((kind,))
+        assert body is not None
+        assert body.get_content().strip() == posted[f"{kind}_body"]
+    [told], [attachment] = posted["attachments"], message.iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content_type()) == (told["name"], told["content_type"])
+    assert attachment.get_payload(decode=True) == base64.b64decode(told["data"])
+    story = json.loads((tmp_path / "story.json").read_text(encoding="utf-8"))
+    assert (story["id"], story["batch"]) == ("order-4722", posted["tag"])
 
 
 @pytest.mark.parametrize("name", [*HERE, *ELSEWHERE])
