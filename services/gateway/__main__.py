@@ -9,7 +9,7 @@ from functools import partial
 from services.gateway.account_book import AccountBook
 from services.gateway.dialogue import Dialogue
 from services.gateway.doors import Doors, bind
-from services.gateway.place import Place, read_place
+from services.gateway.place import Place, read_place, warn_of_strangers
 from services.gateway.post import Post
 from services.gateway.sign_in import SignIn
 from services.gateway.tls import Certificate
@@ -32,6 +32,7 @@ async def serve(
 ) -> None:
     """Take mail until asked to stop; then what is under way is finished, and clients are told to come again."""
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # aiosmtpd's: what it says of clients we say ourselves
+    warn_of_strangers(place.networks)
     feed = SettingsFeed(broker)
     feed.subscribe()
     book, verifier = AccountBook(place.accounts), Verifier()

@@ -3,19 +3,33 @@
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from shared.environment import InvalidEnvironment
+
+log = structlog.get_logger()
 
 _LISTEN_TAKES = "takes addresses with ports, such as 0.0.0.0:587, [::1]:587, or fd:3 for a socket that listens already"
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):(\d{1,5})")
 _DESCRIPTOR = re.compile(r"fd:(\d{1,9})")
 
 Network = IPv4Network | IPv6Network
+
+# No stranger has an address in these: RFC 1918, 1122 section 3.2.1.3, 3927; RFC 4193, 4291 sections 2.5.3 and 2.5.6.
+_PRIVATE = tuple(
+    map(
+        ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "::1/128",
+         "fe80::/10"),
+    )
+)  # fmt: skip
+# By version of IP, bits of the largest networks that anybody has to himself: what is larger is a part of the Internet.
+_LARGEST = {4: 8, 6: 16}
 
 
 class ListenAt(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,11 +114,35 @@ def _name(variables: Mapping[str, str]) -> str:
 def _networks(variables: Mapping[str, str]) -> tuple[Network, ...]:
     texts = [text.strip() for text in variables.get("PILLARBOX_GATEWAY_NETWORKS", "").split(",")]
     try:
-        return tuple(ip_network(text) for text in texts if text)
+        networks = tuple(ip_network(text) for text in texts if text)
     except ValueError as error:
         raise InvalidEnvironment(
             f"PILLARBOX_GATEWAY_NETWORKS: {error}; takes networks such as 10.1.0.0/16, 192.0.2.7, 2001:db8::/32"
         ) from error
+    for network in networks:
+        if network.prefixlen < _LARGEST[network.version] and not _is_private(network):
+            raise InvalidEnvironment(
+                f"PILLARBOX_GATEWAY_NETWORKS: {network} has much of the Internet in it, which could send in anybody's "
+                f"name (an open relay); takes networks of your own, of /{_LARGEST[network.version]} or "
+                "smaller, and accounts for all others"
+            )
+    return networks
+
+
+def _is_private(network: Network) -> bool:
+    return any(network[0] in whole and network[-1] in whole for whole in _PRIVATE)
+
+
+def warn_of_strangers(networks: Iterable[Network]) -> None:
+    """Say which of the networks may have others in them than us."""
+    for network in networks:
+        if not _is_private(network):
+            log.warning(
+                "network_not_private",
+                network=str(network),
+                addresses=network.num_addresses,
+                next="whoever_is_in_it_may_send_in_anybodys_name",
+            )
 
 
 def _plaintext(variables: Mapping[str, str]) -> bool:

@@ -19,9 +19,9 @@ SECOND = (
 
 @pytest.fixture(scope="module")
 def gateway(rabbitmq: PrivateNode, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One whose clients on this machine need not sign in."""
+    """One whose clients on this machine need not sign in, nor those of a network that is not private."""
     url = new_vhost(rabbitmq)
-    folder, networks = tmp_path_factory.mktemp("gateway"), {"PILLARBOX_GATEWAY_NETWORKS": "127.0.0.0/8"}
+    folder, networks = tmp_path_factory.mktemp("gateway"), {"PILLARBOX_GATEWAY_NETWORKS": "127.0.0.0/8, 192.0.2.0/24"}
     with running_gateway(url, folder, authority, {"sending": {"hold": 0}}, **networks) as running:
         yield running
     delete_vhost(rabbitmq, url)
@@ -42,6 +42,11 @@ def ask_all(talk: Talk, *commands: bytes) -> list[str]:
 
 def start_content(talk: Talk) -> None:
     assert ask_all(talk, b"MAIL FROM:<a@x.example>", b"RCPT TO:<b@y.example>", b"DATA") == ["250", "250", "354"]
+
+
+def test_a_network_with_room_for_strangers_is_warned_of(gateway: Gateway):
+    [line] = gateway.worker.logged("network_not_private")
+    assert "network=192.0.2.0/24 " in line
 
 
 def test_a_group_of_commands_is_answered_in_order(gateway: Gateway, talk: Talk):

@@ -4,8 +4,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from services.gateway.place import CertificateFiles, ListenAt, read_place
+from services.gateway.place import CertificateFiles, ListenAt, read_place, warn_of_strangers
 from shared.environment import InvalidEnvironment
 
 SMTP = {"PILLARBOX_GATEWAY_SMTP": "127.0.0.1:587"}
@@ -42,6 +43,45 @@ def test_everything_may_be_set():
     assert place.accounts == Path("/a.toml")
     assert place.networks == tuple(map(ip_network, ("10.1.0.0/16", "2001:db8::/32", "192.0.2.7/32")))
     assert place.plaintext_on_loopback
+
+
+@pytest.mark.parametrize(
+    ("network", "known_as"),
+    [
+        ("10.0.0.0/8", "private"),
+        ("172.16.0.0/12", "private"),
+        ("192.168.7.0/24", "private"),
+        ("127.0.0.1", "private"),
+        ("169.254.0.0/16", "private"),
+        ("fc00::/7", "private"),
+        ("::1", "private"),
+        ("fe80::/10", "private"),
+        ("192.0.2.0/24", "perhaps with strangers"),
+        ("100.64.0.0/10", "perhaps with strangers"),  # of a provider and all its customers (RFC 6598)
+        ("172.0.0.0/8", "perhaps with strangers"),  # not all of it is private
+        ("17.0.0.0/8", "perhaps with strangers"),
+        ("2001:db8::/32", "perhaps with strangers"),
+        ("0.0.0.0/0", "the Internet"),
+        ("::/0", "the Internet"),
+        ("0.0.0.0/1", "the Internet"),
+        ("128.0.0.0/1", "the Internet"),
+        ("10.0.0.0/7", "the Internet"),  # more than the private one
+        ("2000::/3", "the Internet"),
+        ("2a00::/12", "the Internet"),  # all that Europe has
+    ],
+)
+def test_a_network_is_taken_warned_of_or_refused_by_who_may_be_in_it(network: str, known_as: str):
+    variables = {**SMTP, "PILLARBOX_GATEWAY_NETWORKS": f"127.0.0.0/8, {network}"}
+    if known_as == "the Internet":
+        with pytest.raises(
+            InvalidEnvironment, match=rf"PILLARBOX_GATEWAY_NETWORKS: {network} has much of the Internet"
+        ):
+            read_place(variables)
+        return
+    with capture_logs() as said:
+        warn_of_strangers(read_place(variables).networks)
+    warned = [(line["event"], line["network"]) for line in said]
+    assert warned == ([("network_not_private", str(ip_network(network)))] if known_as != "private" else [])
 
 
 @pytest.mark.parametrize(
