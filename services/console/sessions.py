@@ -1,7 +1,7 @@
 """Sessions of people: a signed cookie, and what keeps other sites from using it.
 
-Nothing is kept of a session but that it was ended; so any process with the same key takes it, and a restart ends none
-where the key lies in a file.
+Nothing is kept of a session but that it was ended, and that by the process that ended it; so any process with the same
+key takes it, and a restart ends none where the key lies in a file.
 """
 
 import hashlib
