@@ -35,7 +35,7 @@ class Attachment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file that travels with a mail."""
 
     filename: Annotated[str, Meta(min_length=1, max_length=255)]
-    content: bytes  # base64 in JSON, bytes in msgpack
+    content: Annotated[bytes, Meta(description="base64 in JSON, bytes in msgpack")]
     content_type: str = "application/octet-stream"
     content_id: str | None = None  # set: shown inline, as <img src="cid:…">
 

@@ -37,8 +37,10 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     answers: Mapping[int, Answer]
     bodies: tuple[Body, ...] = ()
-    query: type | None = None  # a struct: each field a parameter
-    headers: Mapping[str, str] = {}  # name: what it means
+    # Structs whose fields are the parameters, each with its description and, where that helps, an example (`Meta`).
+    path: type | None = None
+    query: type | None = None
+    headers: type | None = None
     method: str = ""  # of a handler that speaks ASGI itself
     problems: tuple[int, ...] = ()  # beside those that every operation may end with
 

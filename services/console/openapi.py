@@ -77,12 +77,12 @@ def _kinds(said: Described) -> Iterator[Any]:
 
 def _operation(path: str, method: str, said: Described, by_kind: Mapping[int, Any]) -> dict[str, Any]:
     name = "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix(ROOT))])
-    parameters = [*_path_parameters(path), *_query_parameters(said.query), *_header_parameters(said.headers)]
+    places = {"path": said.path, "query": said.query, "header": said.headers}
     operation: dict[str, Any] = {
         "operationId": name,
         "summary": said.summary,
         "description": f"Takes a token with the scope `{said.scope}`.",
-        "parameters": parameters,
+        "parameters": [each for place, kind in places.items() if kind for each in _parameters(place, kind)],
     }
     if said.bodies:
         content = {body.media_type: _content(body, by_kind) for body in said.bodies}
@@ -117,18 +117,23 @@ def _problem(status: int, by_kind: Mapping[int, Any]) -> dict[str, Any]:
     }
 
 
-def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
-    for name in re.findall(r"\{(\w+)\}", path):
-        schema = {"type": "string", "minLength": 1, "maxLength": 200}
-        yield {"name": name, "in": "path", "required": True, "schema": schema, "example": "order-4711"}
-
-
-def _query_parameters(query: type | None) -> Iterator[dict[str, Any]]:
-    if query is None:
-        return
-    for field in msgspec.structs.fields(query):
+def _parameters(place: str, kind: type) -> Iterator[dict[str, Any]]:
+    for field in msgspec.structs.fields(kind):
         [schema], _ = msgspec.json.schema_components([field.type], schema_hook=_schema, ref_template=_REFS)
-        yield {"name": field.encode_name, "in": "query", "required": False, "schema": _without_null(schema)}
+        words, given = schema.pop("description", None), schema.pop("examples", [])
+        yield {
+            "name": field.encode_name,
+            "in": place,
+            "required": field.required,
+            **({"description": words} if words else {}),
+            "schema": _without_null(schema) | ({"default": field.default} if _tells(field.default) else {}),
+            **({"example": given[0]} if given else {}),
+        }
+
+
+def _tells(default: Any) -> bool:
+    """Whether a default says more than that the parameter is absent."""
+    return default not in (msgspec.NODEFAULT, None, "")
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -139,12 +144,6 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     if isinstance(schema.get("enum"), list):
         return {**schema, "enum": [value for value in schema["enum"] if value is not None]}
     return schema
-
-
-def _header_parameters(headers: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    for name, words in headers.items():
-        schema = {"type": "string", "maxLength": 200}
-        yield {"name": name, "in": "header", "required": False, "description": words, "schema": schema}
 
 
 def _schema(kind: type) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from shared.addresses import parse_addresses
 from shared.broker import Message, Properties
@@ -25,17 +26,60 @@ _JUDGED = 65_536
 class Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Envelope and handling of a finished message, as parameters of the address."""
 
-    mail_from: str | None = None  # the reverse-path; empty: the null one; absent: from the message
-    rcpt_to: str | None = None  # addresses, with commas; absent: from the message
-    hold: Duration | None = None
-    send_at: datetime | None = None
-    give_up_after: Duration | None = None
-    batch: BatchLabel = ""
-    priority: Priority = "normal"
-    notify: str | None = None  # never; or of failure, delay and success some, with commas
-    ret: Ret | None = None
-    ignore_suppression: Literal["true", "false"] = "false"
-    unsubscribe_url: str | None = None
+    mail_from: Annotated[
+        str | None,
+        Meta(
+            description="the reverse-path; empty: the null one; absent: the message's own Sender or From",
+            examples=["bounces@shop.example"],
+        ),
+    ] = None
+    rcpt_to: Annotated[
+        str | None,
+        Meta(
+            description="recipients, with commas; absent: the message's own To, Cc and Bcc",
+            examples=["ann@example.net,bob@example.net"],
+        ),
+    ] = None
+    hold: Annotated[
+        Duration | None,
+        Meta(description="how long it can be taken back; absent: the setting `sending.hold`", examples=["5m"]),
+    ] = None
+    send_at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="sent then, and not before (RFC 3339)", examples=["2026-12-24T18:00:00+01:00"]),
+    ] = None
+    give_up_after: Annotated[
+        Duration | None,
+        Meta(
+            description="bounced when it is not delivered by then; absent: the setting `retry.give_up`", examples=["2d"]
+        ),
+    ] = None
+    batch: Annotated[
+        BatchLabel, Meta(description="a label of yours, to find many mails by", examples=["orders-2026-11"])
+    ] = ""
+    priority: Annotated[Priority, Meta(description="urgent mail is sent before the other")] = "normal"
+    notify: Annotated[
+        str | None,
+        Meta(
+            description="when the reverse-path is told (RFC 3461): `never`, or of `failure`, `delay` and `success` "
+            "some, with commas; absent: of failures, and of delays where the setting `delay_notice` is set",
+            examples=["failure,delay"],
+        ),
+    ] = None
+    ret: Annotated[
+        Ret | None,
+        Meta(description="what a report of failure returns: the headers of the mail, or all of it (RFC 3461)"),
+    ] = None
+    ignore_suppression: Annotated[
+        Literal["true", "false"], Meta(description="`true`: it also goes to recipients on the suppression list")
+    ] = "false"
+    unsubscribe_url: Annotated[
+        str | None,
+        Meta(
+            description="https; one click there ends the subscription (RFC 8058)",
+            examples=["https://shop.example/leave?who=ann"],
+        ),
+    ] = None
 
 
 def structured(body: bytes, kind: str, mail: str, asked: Mapping[str, str]) -> Message:

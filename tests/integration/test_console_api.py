@@ -122,6 +122,7 @@ def test_what_is_wrong_is_named_at_once(api, body, field, detail):
         ({"params": {"hold": "5m"}}, 422, ""),  # the body says it
         ({"params": {"holt": "5m"}, "headers": {"Content-Type": "message/rfc822"}}, 422, "holt"),
         ({"params": {"rcpt_to": "x"}, "headers": {"Content-Type": "message/rfc822"}}, 422, "rcpt_to"),
+        ({"params": {"send_at": "2030-12-24T18:00:00"}, "headers": {"Content-Type": "message/rfc822"}}, 422, "send_at"),
         ({"params": {"notify": "now"}, "headers": {"Content-Type": "message/rfc822"}}, 422, "notify"),
         ({"headers": {"Content-Type": "message/rfc822"}, "content": b""}, 422, "content"),
     ],

@@ -30,15 +30,42 @@ _AT_ONCE = 200
 _MOST_CLIENTS = 100  # each has a channel of its own at the broker
 _SAY_SOMETHING_S = 15.0  # what stands between ends connections that are silent
 _KINDS = get_args(EventKind)
+_Offset = Annotated[int, Meta(ge=-1, le=2**62)]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events; what is given must all match."""
 
-    kind: str | None = None  # one, or several with commas
-    domain: str | None = None  # of the recipient: one, or several with commas
-    batch: BatchLabel | None = None
-    after: Annotated[int, Meta(ge=-1, le=2**62)] | None = None  # the `id` of the last one seen; -1: from the first
+    kind: Annotated[
+        str | None,
+        Meta(
+            description=f"one, or several with commas, of {', '.join(_KINDS)}; absent: all",
+            examples=["deferred,bounced"],
+        ),
+    ] = None
+    domain: Annotated[
+        str | None, Meta(description="the recipient's: one, or several with commas", examples=["example.net"])
+    ] = None
+    batch: Annotated[
+        BatchLabel | None, Meta(description="the label that the client gave the mail", examples=["orders-2026-11"])
+    ] = None
+    after: Annotated[
+        _Offset | None,
+        Meta(
+            description="the id of the last event seen; -1: from the first that the stream still has; absent: from "
+            "now on",
+            examples=[4711],
+        ),
+    ] = None
+
+
+class Returning(msgspec.Struct, frozen=True):
+    """The header of a client that was here before."""
+
+    last_event_id: Annotated[
+        str,
+        Meta(max_length=200, description="the id of the last event seen; it counts before `after`", examples=["4711"]),
+    ] = msgspec.field(default="", name="Last-Event-ID")
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -186,7 +213,7 @@ def events_handler(streams: EventStreams) -> Any:
             "The stream keeps seven days, or a gigabyte.",
             scope=Scope.READ,
             query=Wanted,
-            headers={"Last-Event-ID": "the id of the last event seen; absent: from now on"},
+            headers=Returning,
             answers={200: Answer("events, until the client goes", {"type": "string"}, MEDIA_TYPE, examples.EVENTS)},
             method="GET",
             problems=(422,),

@@ -39,6 +39,10 @@ from shared.contracts import (
 from shared.mail_ids import check_id, new_mail_id
 from shared.reading import check_octets
 
+_BrokerUser = Annotated[str, Meta(max_length=255)]
+_Moment = Annotated[datetime, Meta(tz=True)]
+_Row = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
 _TWICE, _ENVELOPE = 2, 4 * 1024 * 1024  # as `shared.reading.check_octets`
 
 
@@ -52,16 +56,54 @@ class Submitted(msgspec.Struct, frozen=True):
 class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which mails are listed, newest first: all that is given must match."""
 
-    id: MailId | None = None
-    batch: BatchLabel | None = None
-    recipient: str | None = None
-    sender: str | None = None  # the reverse-path; empty: the null one
-    state: StateName | None = None
-    submitted_by: Annotated[str, Meta(max_length=255)] | None = None  # the broker's user
-    since: Annotated[datetime, Meta(tz=True)] | None = None  # admitted then or later
-    until: Annotated[datetime, Meta(tz=True)] | None = None  # admitted before
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
-    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # the `next` of the previous page
+    id: Annotated[MailId | None, Meta(description="just this one", examples=["order-4711"])] = None
+    batch: Annotated[
+        BatchLabel | None, Meta(description="the label that the client gave them", examples=["orders-2026-11"])
+    ] = None
+    recipient: Annotated[str | None, Meta(description="an address that they go to", examples=["ann@example.net"])] = (
+        None
+    )
+    sender: Annotated[
+        str | None, Meta(description="the reverse-path; empty: the null one", examples=["orders@shop.example"])
+    ] = None
+    state: Annotated[StateName | None, Meta(description="that of one of their recipients, at least")] = None
+    submitted_by: Annotated[
+        _BrokerUser | None, Meta(description="the broker's user who submitted them", examples=["shop"])
+    ] = None
+    since: Annotated[_Moment | None, Meta(description="admitted then or later", examples=["2026-11-23T00:00:00Z"])] = (
+        None
+    )
+    until: Annotated[_Moment | None, Meta(description="admitted before", examples=["2026-11-24T00:00:00Z"])] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="how many at most")] = 50
+    before: Annotated[_Row | None, Meta(description="the `next` of the previous page", examples=[4711])] = None
+
+
+class OneMail(msgspec.Struct, frozen=True):
+    """Which mail, in the path."""
+
+    mail: Annotated[
+        MailId,
+        Meta(
+            description="the mail's id; a slash or a percent sign in it is written `%2F` or `%25`",
+            examples=["order-4711"],
+        ),
+    ]
+
+
+class Accompanying(msgspec.Struct, frozen=True):
+    """The headers that go with a mail."""
+
+    idempotency_key: Annotated[
+        str, Meta(max_length=200, description="becomes the mail's id; absent, one is made", examples=["order-4711"])
+    ] = msgspec.field(default="", name="Idempotency-Key")
+    traceparent: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="the trace that the mail belongs to (W3C Trace Context); with it, tracestate",
+            examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+        ),
+    ] = ""
 
 
 @post(
@@ -71,14 +113,11 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         summary="Submit a mail: answered when the broker has it safely. The same id again makes no second mail.",
         scope=Scope.SUBMIT,
         bodies=(
-            Body("application/json", Submission, examples.SUBMISSION),
+            *(Body(kind, Submission, examples.SUBMISSION) for kind in STRUCTURED),
             Body(FINISHED, {"type": "string"}, examples.FINISHED),
         ),
         query=Wishes,
-        headers={
-            "Idempotency-Key": "becomes the mail's id; absent, one is made",
-            "traceparent": "the trace that the mail belongs to (W3C Trace Context); with it, tracestate",
-        },
+        headers=Accompanying,
         answers={202: Answer("the broker has it", Submitted, example=examples.SUBMITTED)},
         problems=(413, 415, 422),
     ),
@@ -149,6 +188,7 @@ async def search(request: Incoming, desk: Desk) -> Response[bytes]:
     opt=described(
         summary="The whole story of a mail, and why it waits.",
         scope=Scope.READ,
+        path=OneMail,
         answers={200: Answer("its story", Story, example=examples.STORY)},
         problems=(404, 422),
     ),
@@ -171,6 +211,7 @@ async def story(desk: Desk, mail: str) -> Story:
     opt=described(
         summary="The mail itself, as it is stored, as long as some of it is not final.",
         scope=Scope.READ,
+        path=OneMail,
         answers={200: Answer("the message", {"type": "string"}, FINISHED, examples.FINISHED)},
         problems=(404, 422),
     ),
@@ -206,6 +247,7 @@ async def _parts(desk: Desk, mail: str, first: bytes, size: int) -> AsyncIterato
     opt=described(
         summary="Put another mail in the place of one that no sender has yet; its id stays, its hold starts anew.",
         scope=Scope.OPERATE,
+        path=OneMail,
         bodies=(Body("application/json", Submission, examples.SUBMISSION),),
         answers={200: Answer("the new one stands in its place", ReplaceAnswer, example=examples.REPLACED)},
         problems=(404, 409, 413, 422),

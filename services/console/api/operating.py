@@ -138,7 +138,7 @@ async def senders(desk: Desk) -> Response[bytes]:
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    limit: Annotated[int, Meta(ge=1, le=100, description="how many at most")] = 50
 
 
 class DeadLetters(msgspec.Struct, frozen=True):

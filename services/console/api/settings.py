@@ -27,13 +27,15 @@ Comment = Annotated[str, Meta(max_length=500)]
 class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which settings."""
 
-    revision: Revision | None = None  # absent: those in force
+    revision: Annotated[
+        Revision | None, Meta(description="a revision of before; absent: those in force", examples=[3])
+    ] = None
 
 
 class HowMany(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of the history."""
 
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 20
+    limit: Annotated[int, Meta(ge=1, le=1000, description="how many at most")] = 20
 
 
 class NewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

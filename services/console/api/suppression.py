@@ -41,9 +41,9 @@ _EXPORTED = f"{','.join(COLUMNS)}\nann@example.net,asked us to,ada,2026-03-01T09
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which entries."""
 
-    address: str | None = None
-    after: str = ""
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    address: Annotated[str | None, Meta(description="just this one", examples=["ann@example.net"])] = None
+    after: Annotated[str, Meta(description="the `next` of the previous page", examples=["ann@example.net"])] = ""
+    limit: Annotated[int, Meta(ge=1, le=1000, description="how many at most")] = 50
 
 
 class NewEntries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +61,9 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Format(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the list is written."""
 
-    format: Literal["csv", "jsonl"] = "csv"
+    format: Annotated[
+        Literal["csv", "jsonl"], Meta(description="CSV with a line of names, or an object of JSON in each line")
+    ] = "csv"
 
 
 @get(

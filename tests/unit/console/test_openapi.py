@@ -45,6 +45,30 @@ def test_an_example_is_what_it_is_an_example_of(where, content):
     jsonschema.validate(content["example"], schema)
 
 
+def operations() -> list[tuple[str, str, dict]]:
+    return [(method, path, operation) for path, item in DOCUMENT["paths"].items() for method, operation in item.items()]
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), operations())
+def test_every_parameter_is_described_and_its_example_is_one(method, path, operation):
+    for parameter in operation["parameters"]:
+        assert parameter.get("description"), parameter["name"]
+        if "example" in parameter:
+            jsonschema.validate(parameter["example"], parameter["schema"])
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), operations())
+def test_the_parameters_of_a_path_are_those_that_stand_in_it(method, path, operation):
+    described = [each["name"] for each in operation["parameters"] if each["in"] == "path"]
+    assert described == re.findall(r"\{(\w+)\}", path)
+    assert all(each["required"] == (each["in"] == "path") for each in operation["parameters"])
+
+
+def test_a_mail_is_described_in_each_form_in_which_it_is_taken():
+    content = DOCUMENT["paths"]["/api/v1/mails"]["post"]["requestBody"]["content"]
+    assert content.keys() == {"application/json", "application/msgpack", "message/rfc822"}
+
+
 def test_every_operation_says_its_scope_and_its_problems():
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
