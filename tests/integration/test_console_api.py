@@ -5,7 +5,10 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -159,20 +162,40 @@ def test_a_batch_is_answered_line_by_line(api):
     assert len(api.get("/mails", params={"batch": "lines"}).json()["mails"]) == 2
 
 
-def test_a_batch_flows_both_ways(api):
-    """What was sent is answered while the request still goes on."""
-    seen: list[dict[str, Any]] = []
+def test_a_batch_flows_both_ways(api, console):
+    """Lines are answered while the request still goes on, and a few do not wait for more."""
+    place = urlsplit(console.url)
+    with closing(HTTPConnection(place.hostname, place.port, timeout=30)) as http:
+        http.putrequest("POST", "/api/v1/batch")
+        http.putheader("Authorization", f"Bearer {console.tokens['all']}")
+        http.putheader("Content-Type", "application/jsonl")
+        http.putheader("Transfer-Encoding", "chunked")
+        http.endheaders()
 
-    def lines() -> Iterator[bytes]:
-        for number in range(1200):
-            yield json.dumps({"id": f"flow-{number}", **a_mail(batch="flow", **HOLD)}).encode() + b"\n"
+        def send(numbers: range) -> None:
+            mails = [{"id": f"flow-{number}", **a_mail(batch="flow", **HOLD)} for number in numbers]
+            octets = "".join(f"{json.dumps(mail)}\n" for mail in mails).encode()
+            http.send(b"%x\r\n%b\r\n" % (len(octets), octets))
 
-    with api.stream("POST", "/batch", content=lines(), headers={"Content-Type": "application/jsonl"}) as answer:
-        seen.extend(json.loads(line) for line in answer.iter_lines())
-    assert len(seen) == 1200
-    assert {line["status"] for line in seen} == {202}
-    done = api.post("/retract", json={"batch": "flow"}).json()
-    assert sum(done["counts"].values()) <= 1200
+        def taken(answer: HTTPResponse, count: int) -> set[str]:
+            said = [json.loads(answer.readline()) for _ in range(count)]
+            assert {line["status"] for line in said} == {202}
+            return {line["id"] for line in said}
+
+        send(range(3))
+        answer = http.getresponse()
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/jsonl")
+        assert taken(answer, 3) == {"flow-0", "flow-1", "flow-2"}
+        until(api, "flow-2", "held")
+        send(range(3, 4))
+        assert taken(answer, 1) == {"flow-3"}
+        send(range(4, 900))
+        assert taken(answer, 896) == {f"flow-{number}" for number in range(4, 900)}
+        http.send(b"0\r\n\r\n")
+        assert answer.read() == b""
+    everything = {"batch": "flow", "limit": 1000}
+    wait_until(lambda: len(api.get("/mails", params=everything).json()["mails"]) == 900, "all are admitted")
+    assert api.post("/retract", json={"batch": "flow"}).json()["counts"] == {"retracted": 900}
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ MEDIA_TYPE = "application/jsonl"
 # In flight at a time. Few enough that answers follow soon, and octets as many as a mail may have.
 _AT_ONCE = 500
 _OCTETS_AT_ONCE = 8 * 1024 * 1024
+_PAUSE_S = 0.02  # of a client, after which it gets the answers to what it has sent: perhaps it waits for them
 _MOST_LINES = 100_000  # answers are kept while the client only sends
 
 
@@ -92,25 +93,34 @@ class Batches:
         most = most_octets(self._desk.settings.sending.max_size)
         chunk: list[_Parcel] = []
         octets, number = 0, 0
-        async for line in lines(receive, most):
-            number += 1
-            if number > _MOST_LINES:
-                raise refusal(413, f"takes at most {_MOST_LINES} lines", name="too-large")
-            if not line.strip():
-                continue
-            try:
-                parcel = self._parcel(number, line, asked)
-            except Invalid as refused:
-                problem = refusal_of(refused).problem
-                answers.put_nowait(LineAnswer(line=number, status=problem.status, problem=problem))
-                continue
-            chunk.append(parcel)
-            octets += len(line)
-            if len(chunk) >= _AT_ONCE or octets >= _OCTETS_AT_ONCE:
+        async for some in lines(receive, most, _PAUSE_S):
+            if not some and chunk:
                 yield chunk
                 chunk, octets = [], 0
+            for line in some:
+                number += 1
+                if number > _MOST_LINES:
+                    raise refusal(413, f"takes at most {_MOST_LINES} lines", name="too-large")
+                if not line.strip():
+                    continue
+                parcel = self._judged(number, line, asked)
+                if isinstance(parcel, LineAnswer):
+                    answers.put_nowait(parcel)
+                    continue
+                chunk.append(parcel)
+                octets += len(line)
+                if len(chunk) >= _AT_ONCE or octets >= _OCTETS_AT_ONCE:
+                    yield chunk
+                    chunk, octets = [], 0
         if chunk:
             yield chunk
+
+    def _judged(self, number: int, line: bytes, asked: Headers) -> _Parcel | LineAnswer:
+        try:
+            return self._parcel(number, line, asked)
+        except Invalid as refused:
+            problem = refusal_of(refused).problem
+            return LineAnswer(line=number, status=problem.status, problem=problem)
 
     def _parcel(self, number: int, line: bytes, asked: Headers) -> _Parcel:
         check_octets(line, self._desk.settings.sending.max_size)

@@ -38,22 +38,31 @@ async def gone(receive: Receive) -> None:
         pass
 
 
-async def lines(receive: Receive, most: int) -> AsyncIterator[bytes]:
-    """The lines of a body as they come, until the client goes. Raises Refusal for one of more than `most` octets."""
+async def lines(receive: Receive, most: int, pause_s: float) -> AsyncIterator[list[bytes]]:
+    """The lines of a body as they come, until the client goes; none where it has paused for that long.
+
+    Raises Refusal for a line of more than `most` octets.
+    """
     rest = bytearray()
     more = True
     while more:
-        event = await receive()
+        coming = asyncio.ensure_future(receive())
+        try:
+            if not (await asyncio.wait({coming}, timeout=pause_s))[0]:
+                yield []
+            event = await coming
+        finally:
+            coming.cancel()
         if event["type"] != "http.request":
             return
         more = event["more_body"]
         rest += event["body"]
         *whole, last = rest.split(b"\n")
         rest = bytearray(last)
-        for line in whole:
-            yield bytes(line)
+        if whole:
+            yield list(map(bytes, whole))
         if len(rest) > most:
             raise refusal(413, f"a line takes at most {most} octets", name="too-large")
         await asyncio.sleep(0)  # a fast client does not hold up the others
     if rest:
-        yield bytes(rest)
+        yield [bytes(rest)]
