@@ -94,14 +94,25 @@ def test_an_end_of_data_that_is_none_smuggles_nothing(gateway: Gateway, talk: Ta
         b"RCPT TO:<b@y.example>\n",
         b"RCPT TO:<b@y.example>\r\r\n",
         b"RCPT TO:<b@y\0.example>\r\n",
-        b"RCPT TO:<" + b"x" * 100_000 + b">\r\n",
-        b"x" * 1_000_000,
+        b"RCPT TO:<" + b"x" * 5000 + b">\r\n",
+        b"x" * 5000,
     ],
 )
 def test_a_line_that_is_none_ends_the_connection(gateway: Gateway, talk: Talk, line: bytes):
     assert ask_all(talk, b"MAIL FROM:<a@x.example>") == ["250"]
+    talk.send(line)
+    assert talk.reply().startswith("521 5.5.2 ")
+    assert talk.rest() == b""
+    gateway.submitted(0)
+
+
+@pytest.mark.parametrize("line", [b"RCPT TO:<" + b"x" * 100_000 + b">\r\n", b"x" * 1_000_000])
+def test_of_a_line_without_end_no_more_is_read_than_is_needed_to_refuse_it(gateway: Gateway, talk: Talk, line: bytes):
+    assert ask_all(talk, b"MAIL FROM:<a@x.example>") == ["250"]
     talk.try_to_send(line)
-    assert talk.reply().startswith(("521 5.5.2 ", ""))
+    # What was sent and not read makes the system reset the connection, and the reply may be lost with it.
+    said = talk.reply()
+    assert said == "" or said.startswith("521 5.5.2 the line is too long")
     assert talk.rest() == b""
     gateway.submitted(0)
 
