@@ -10,6 +10,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from services.console.environment import Places
+from shared import listening
 
 log = structlog.get_logger()
 
@@ -30,12 +31,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(application: ASGIApp, places: Places, stop: asyncio.Event) -> None:
+def bind(places: Places) -> socket.socket:
+    """The socket to listen on; it does not yet. Raises InvalidEnvironment."""
+    return listening.bind("PILLARBOX_CONSOLE_LISTEN", places.host, places.port, places.fd)
+
+
+async def serve(application: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
     """Answer requests until asked to stop; what is under way is finished, within limits."""
     config = uvicorn.Config(
         application,
-        host=places.host,
-        port=places.port,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -47,8 +51,7 @@ async def serve(application: ASGIApp, places: Places, stop: asyncio.Event) -> No
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = _Server(config)
-    given = None if places.fd is None else [socket.fromfd(places.fd, socket.AF_INET, socket.SOCK_STREAM)]
-    serving = asyncio.create_task(server.serve(given))
+    serving = asyncio.create_task(server.serve([listener]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True

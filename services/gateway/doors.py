@@ -4,7 +4,6 @@ Connections are accepted here and not by the event loop's server, which tells no
 """
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +17,7 @@ from services.gateway.mended_smtp import HANDSHAKE_WITHIN_S, MendedSMTP, Terms
 from services.gateway.place import ListenAt, Place
 from services.gateway.room import largest
 from services.gateway.tls import Certificate
-from shared import metrics
-from shared.environment import InvalidEnvironment
+from shared import listening, metrics
 from shared.settings import Settings
 from shared.trouble import Trouble
 
@@ -32,28 +30,8 @@ _STOPS_WITHIN_S = 20.0  # longer, and whoever stops us takes to `kill -9`
 
 def bind(where: ListenAt) -> socket.socket:
     """A socket with its address; it does not listen yet. Raises InvalidEnvironment."""
-    try:
-        if where.descriptor is not None:
-            return _inherited(where.descriptor)
-        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-        # The protocol is named because asyncio switches Nagle's algorithm off only where it is: 40 ms a mail.
-        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 is another place
-        bound.bind((where.host, where.port))
-    except OSError as error:
-        variable = "PILLARBOX_GATEWAY_SMTPS" if where.implicit_tls else "PILLARBOX_GATEWAY_SMTP"
-        place = f"fd:{where.descriptor}" if where.descriptor is not None else f"{where.host}:{where.port}"
-        raise InvalidEnvironment(f"{variable}: can not listen on {place}: {error.strerror}") from error
-    return bound
-
-
-def _inherited(descriptor: int) -> socket.socket:
-    found = socket.socket(fileno=descriptor)
-    if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
-        raise OSError(errno.EAFNOSUPPORT, "it is no socket for TCP")
-    return found
+    variable = "PILLARBOX_GATEWAY_SMTPS" if where.implicit_tls else "PILLARBOX_GATEWAY_SMTP"
+    return listening.bind(variable, where.host, where.port, where.descriptor)
 
 
 class Doors:

@@ -99,9 +99,10 @@ def test_only_the_resolver_and_the_questions_that_are_shared_ask_the_dns():
     assert strangers <= {"shared/dns_questions.py", "shared/reverse_dns.py"}
 
 
-def test_only_the_senders_connection_and_the_gateways_doors_open_sockets():
+def test_only_the_senders_connection_opens_sockets_and_front_doors_listen_by_one_file():
     openers = {path.as_posix() for path in SOURCES if path.is_relative_to("services") and opens_sockets(_parse(path))}
-    assert openers <= {"services/sender/connection.py", "services/gateway/doors.py"}
+    assert openers == {"services/sender/connection.py"}
+    assert files_that_import("shared.listening") == {"services/console/server.py", "services/gateway/doors.py"}
 
 
 @pytest.mark.parametrize("front_door", ["gateway", "console"])
