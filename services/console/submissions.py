@@ -23,6 +23,19 @@ FINISHED = "message/rfc822"
 _JUDGED = 65_536
 
 
+class Traced(msgspec.Struct, frozen=True):
+    """The header that says what caused a submission."""
+
+    traceparent: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="the trace that each of its mails belongs to (W3C Trace Context); with it, tracestate",
+            examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+        ),
+    ] = ""
+
+
 class Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Envelope and handling of a finished message, as parameters of the address."""
 

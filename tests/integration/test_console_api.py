@@ -419,10 +419,15 @@ def test_what_runs_and_what_waits_is_told(api):
     stats = api.get("/stats").json()
     assert stats["scheduler"] is True
     assert stats["totals"]["delivered"] >= 1
-    assert {time["stage"] for time in stats["times"]} == {"release", "claim", "delivery"}
+    assert {time["stage"] for time in stats["times"]} == {"admission", "release", "claim", "delivery", "outcome"}
+    assert stats["overdue"] == {}
     assert api.get("/sites").json() == {"answer": "sites", "sites": []}
+    [site] = api.get("/sites", params={"all": "true"}).json()["sites"]
+    assert (site["site"].startswith("relay:127.0.0.1:"), site["state"], site["waiting"]) == (True, "up", 0)
+    problem(api.get("/sites", params={"all": "yes"}), 422)
     [sender] = api.get("/senders").json()["senders"]
     assert (sender["name"].startswith("sender"), sender["lanes"]) == (True, 4)
+    wait_until(lambda: api.get("/senders").json()["senders"][0]["helo"] == {"127.0.0.1": "robot.example"}, "its name")
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from services.console.described import Answer, Body, described
 from services.console.desk import Away, Desk
 from services.console.problems import Problem, Refusal, refusal, refusal_of
 from services.console.reading import read_json
-from services.console.submissions import encoded
+from services.console.submissions import Traced, encoded
 from shared.broker import Message
 from shared.commander import NotTaken
 from shared.console_accounts import Scope
@@ -157,7 +157,7 @@ def batch_handler(desk: Desk) -> Any:
             summary="Submit many mails, a line of JSON each; each is answered by a line, in the order of their fate.",
             scope=Scope.SUBMIT,
             bodies=(Body(MEDIA_TYPE, {"type": "string"}, examples.BATCH),),
-            headers={"traceparent": "the trace that each of the mails belongs to; with it, tracestate"},
+            headers=Traced,
             answers={200: Answer("a line per mail", {"type": "string"}, MEDIA_TYPE, examples.BATCH_ANSWER)},
             method="POST",
         ),

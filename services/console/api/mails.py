@@ -16,7 +16,7 @@ from services.console.desk import Away, Desk
 from services.console.paths import mail_path, whole_id
 from services.console.problems import refusal, refusal_of
 from services.console.reading import Bodies, Incoming, content_type, read_json, read_query
-from services.console.submissions import FINISHED, STRUCTURED, Wishes, check_addresses, finished, structured
+from services.console.submissions import FINISHED, STRUCTURED, Traced, Wishes, check_addresses, finished, structured
 from shared.broker import Message
 from shared.commander import NotTaken
 from shared.console_accounts import Scope
@@ -90,20 +90,12 @@ class OneMail(msgspec.Struct, frozen=True):
     ]
 
 
-class Accompanying(msgspec.Struct, frozen=True):
+class Accompanying(Traced, frozen=True):
     """The headers that go with a mail."""
 
     idempotency_key: Annotated[
         str, Meta(max_length=200, description="becomes the mail's id; absent, one is made", examples=["order-4711"])
     ] = msgspec.field(default="", name="Idempotency-Key")
-    traceparent: Annotated[
-        str,
-        Meta(
-            max_length=200,
-            description="the trace that the mail belongs to (W3C Trace Context); with it, tracestate",
-            examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
-        ),
-    ] = ""
 
 
 @post(

@@ -1,6 +1,6 @@
 """What operators do over HTTP to mails that have been submitted, and the dead letters."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, get, post
@@ -108,17 +108,26 @@ async def stats(looks: Looks) -> Response[bytes]:
     return answered(await looks.latest())
 
 
+class _Sites(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    all: Annotated[Literal["true", "false"], Meta(description="`true`: those that were used lately and work, too")] = (
+        "false"
+    )
+
+
 @get(
     "/sites",
     opt=described(
         summary="The sites that are out of reach or paused: since when, why, when one connection is tried next.",
         scope=Scope.READ,
+        query=_Sites,
+        problems=(422,),
         answers={200: Answer("those that are down, or all", SitesAnswer, example=examples.SITES)},
     ),
 )
-async def sites(desk: Desk, all: bool = False) -> Response[bytes]:
+async def sites(request: Incoming, desk: Desk) -> Response[bytes]:
     """Sites that are down, or all that were used lately."""
-    return answered(await desk.ask(ListSites(all=all), SitesAnswer))
+    every = read_query(request, _Sites).all == "true"
+    return answered(await desk.ask(ListSites(all=every), SitesAnswer))
 
 
 @get(
