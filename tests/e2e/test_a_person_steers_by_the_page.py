@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cli.node import PrivateNode
-from tests.support.chromium import PROGRAM, Watched, chromium
+from tests.support.chromium import PROGRAM, Watched, chromium, own_profile
 from tests.support.console import PASSWORD, Console
 from tests.support.pipeline import Pipeline, a_mail, relay_to
 from tests.support.rabbitmq import delete_vhost, new_vhost
@@ -57,16 +57,19 @@ def watched(browser: Browser, console: Console) -> Iterator[Watched]:
     """A page of somebody who has signed in; at the end nothing was asked elsewhere."""
     context = browser.new_context(base_url=console.url)
     watched = Watched(context.new_page())
-    page = watched.page
+    sign_in(watched.page)
+    yield watched
+    context.close()
+    assert {url for url in watched.requests if not url.startswith((console.url, "data:"))} == set()
+
+
+def sign_in(page: Page) -> None:
     page.goto("/")
     expect(page).to_have_url(re.compile("/sign-in$"))
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    yield watched
-    context.close()
-    assert {url for url in watched.requests if not url.startswith((console.url, "data:"))} == set()
 
 
 @pytest.fixture
@@ -204,6 +207,57 @@ def test_the_content_of_a_mail_is_shown_and_does_nothing(watched: Watched, runni
     assert "spy.gif" in watched.complaints[1]
     with pytest.raises(BlockingIOError):
         spy.accept()
+
+
+# What makes a browser connect to a server, SPY. The last stands alone: a page of frames has nothing else.
+_PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+REACHES_OUT = """
+<base href="SPY"><meta http-equiv="refresh" content="0; url=SPY/refresh"><img src="relative.png" alt="">
+<link rel="preconnect" href="SPY"><LINK/REL=preconnect crossorigin href=SPY><link rel="dns-prefetch" href="SPY">
+<link rel="prefetch" href="SPY/a"><link rel="preload" as="image" href="SPY/b"><link rel="modulepreload" href="SPY/c">
+<link rel="prerender" href="SPY/d"><link rel="stylesheet" href="SPY/e"><link rel="icon" href="SPY/f">
+<script type="speculationrules">{"prefetch": [{"urls": ["SPY/g"]}], "prerender": [{"urls": ["SPY/h"]}]}</script>
+<style>@import "SPY/i"; body { background: url(SPY/j) } @font-face { font-family: k; src: url(SPY/k) }</style>
+<p style="font-family: k; background: url(SPY/l)">styled</p>
+<svg><image href="SPY/m"/><use href="SPY/n#o"/><style>@import "SPY/o"</style><link rel="preconnect" href="SPY"/></svg>
+<noscript><link rel="preconnect" href="SPY"></noscript>
+<div><template shadowrootmode="open"><link rel="preconnect" href="SPY"><p>in the shadow</p></template></div>
+<iframe src="SPY/p"></iframe><iframe srcdoc="&lt;link rel=preconnect href=SPY&gt;"></iframe>
+<object data="SPY/q"></object><embed src="SPY/r"><video src="SPY/s" poster="SPY/t" autoplay></video>
+<a href="SPY/u" ping="SPY/v">a link</a>
+<svg width="99" height="99"><a href="SPY/w"><text y="50">a drawn link</text></a></svg>
+<img usemap="#map" width="99" height="99" alt="a map" src="PIXEL">
+<map name="map"><area coords="0,0,99,99" href="SPY/x"></map>
+<form action="SPY/y"><button>a form</button></form>
+"""
+FRAMES = '<frameset><frame src="SPY/z"></frameset>'
+
+
+def test_nobody_learns_that_somebody_looked_at_a_mail(
+    browser: Browser, console: Console, running: Pipeline, spy: socket.socket, tmp_path: Path
+):
+    for id, html in (("rich-2", REACHES_OUT), ("rich-3", FRAMES)):
+        text = html.replace("SPY", f"http://127.0.0.1:{spy.getsockname()[1]}").replace("PIXEL", _PIXEL)
+        running.submit(a_mail("Curious", html=text, hold="1h"), id)
+        running.wait_for_event("held", id)
+    with own_profile(browser, tmp_path, console.url) as context, socket.create_server(("127.0.0.1", 0)) as control:
+        page = context.new_page()
+        sign_in(page)
+        with page.expect_response(re.compile("rich-3/rendered$")):
+            page.goto("/mails/rich-3")
+        with page.expect_response(re.compile("rich-2/rendered$")):
+            page.goto("/mails/rich-2")
+        frame = page.frame_locator("iframe")
+        expect(frame.get_by_text("in the shadow")).to_be_visible()
+        frame.get_by_text("a form").click()
+        frame.get_by_alt_text("a map").click()
+        frame.get_by_text("a link").click()
+        # The browser does such things: here it does, and all that came before would have been done by now.
+        page.set_content(f'<link rel="preconnect" href="http://127.0.0.1:{control.getsockname()[1]}">')
+        control.settimeout(30)
+        control.accept()
+        with pytest.raises(BlockingIOError):
+            spy.accept()
 
 
 def test_the_page_is_used_by_keyboard_alone(page: Page):

@@ -358,6 +358,7 @@ def test_the_content_of_a_mail_is_shown_where_it_can_do_nothing(ada, console_pip
     assert policy.startswith("sandbox; default-src 'none';")
     assert "allow-" not in policy
     assert "img-src data:" in policy
+    assert frame.headers["x-dns-prefetch-control"] == "off"
     assert "data:image/png;base64,iVBORw0=" in frame.text
     assert "Subject: spy" in ada.get("/mails/spy/raw").text
     assert b"\r\nSubject: spy\r\n" in ada.get("/mails/spy/download").content

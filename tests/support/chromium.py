@@ -3,8 +3,9 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 PROGRAM = shutil.which("chromium")
 _ARGUMENTS = [
@@ -22,6 +23,18 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def own_profile(browser: Browser, folder: Path, url: str) -> Iterator[BrowserContext]:
+    """Windows that are no private ones, as a person has them: those alone connect to servers before they need to."""
+    context = browser.browser_type.launch_persistent_context(
+        folder, executable_path=PROGRAM, args=_ARGUMENTS, base_url=url
+    )
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 class Watched:

@@ -113,7 +113,11 @@ async def rendered(mail: str, desk: Desk) -> Response[bytes]:
     seen, _ = await _seen(desk, whole_id(mail))
     if seen is None:
         raise refusal(404, "its content is no longer kept, or too large to be shown")
-    headers = {"Content-Security-Policy": mail_view.POLICY, "X-Frame-Options": "SAMEORIGIN"}
+    headers = {
+        "Content-Security-Policy": mail_view.POLICY,
+        "X-Frame-Options": "SAMEORIGIN",
+        "X-DNS-Prefetch-Control": "off",  # asking for a name tells its owner, too
+    }
     return Response(mail_view.document(seen), media_type="text/html", headers=headers)
 
 

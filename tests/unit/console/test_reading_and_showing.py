@@ -64,6 +64,26 @@ def test_a_mail_is_read_for_the_page():
     assert b"<p>hi</p>" in mail_view.document(seen)
 
 
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ('<link rel="preconnect" href="//x">', '<no-link rel="preconnect" href="//x">'),
+        ("<LINK/rel=preconnect>", "<no-LINK/rel=preconnect>"),
+        ("<a\nhref=x>y</a>", "<no-a\nhref=x>y</no-a>"),
+        ("<a>", "<no-a>"),
+        ("<map><area href=x></map>", "<map><no-area href=x></map>"),
+        ("<iframe srcdoc='&lt;link&gt;'></iframe>", "<no-iframe srcdoc='&lt;link&gt;'></no-iframe>"),
+        ("<frameset><frame src=x></frameset>", "<frameset><no-frame src=x></frameset>"),
+        ("<abbr>", "<abbr>"),
+        ("<article>", "<article>"),
+        ("< link>", "< link>"),  # text
+    ],
+)
+def test_what_makes_browsers_connect_is_called_something_else(html, shown):
+    content = f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}".encode()
+    assert mail_view.document(mail_view.view(content)).decode().endswith(shown)
+
+
 HOSTILE = [b"", b"\xff\xfe\0", b"Content-Type: text/plain; charset=none\r\n\r\n\xff", b"From: <\r\n\r\n"]
 
 
