@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from services.console import openapi
 from services.console.accounts import Accounts
 from services.console.answers import answered, refused
-from services.console.api import batch, events, mails, operating, settings, suppression
+from services.console.api import batch, events, mails, operating, options, settings, suppression
 from services.console.callers import in_scope, is_known
 from services.console.desk import Desk
 from services.console.environment import Places
@@ -76,7 +76,8 @@ def api_handlers(desk: Desk | None = None, streams: events.EventStreams | None =
 
 def _api(desk: Desk, streams: events.EventStreams) -> Router:
     handlers = api_handlers(desk, streams)
-    return Router(openapi.ROOT, route_handlers=[*handlers, openapi.handler(handlers)], guards=[in_scope])
+    handlers.append(openapi.handler(handlers))
+    return Router(openapi.ROOT, route_handlers=[*options.of(handlers), *handlers], guards=[in_scope])
 
 
 def _pages(sessions: Sessions) -> Router:

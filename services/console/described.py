@@ -18,16 +18,18 @@ class Body(msgspec.Struct, frozen=True):
     media_type: str
     schema: Any  # a type, or a schema as plain values
     example: Any
+    each: Any = None  # the type of each line, where it is a text of lines
 
 
 class Answer(msgspec.Struct, frozen=True):
     """What follows when it is carried out."""
 
     words: str
-    schema: Any = None
+    schema: Any = None  # as above; of `text/event-stream` that of the data of an event
     media_type: str = "application/json"
     example: Any = None
     or_as: str = ""  # another media type that it may come as
+    each: Any = None  # the type of each line, where it is a text of lines
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

@@ -179,8 +179,10 @@ DEAD_LETTERS = {
     ],
 }
 REDRIVEN = {"redriven": ["1f0c22ab"], "failed": []}
-EVENTS = (
-    'id: 4711\nevent: delivered\ndata: {"event":"delivered","mail":"order-4711","batch":"orders-2026-11",'
+EVENT = {
+    "id": "4711",
+    "event": "delivered",
+    "data": '{"event":"delivered","mail":"order-4711","batch":"orders-2026-11",'
     f'"time":"{_TIME}","revision":3,"recipient":"ann@example.net","attempt":1,"host":"mx1.example.net [192.0.2.1]:25",'
-    '"code":250,"enhanced":"2.0.0","reply":"Ok"}\n\n'
-)
+    '"code":250,"enhanced":"2.0.0","reply":"Ok"}',
+}

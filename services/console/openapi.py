@@ -43,7 +43,8 @@ def document(handlers: Iterable[BaseRouteHandler]) -> dict[str, Any]:
             "title": "Pillarbox",
             "version": "1",
             "description": "Generated from the console's handlers by `make docs`; do not edit. Unknown fields and "
-            "parameters are refused. Errors are problem details (RFC 9457).",
+            "parameters are refused. Errors are problem details (RFC 9457). `x-item-schema` says what each line of a "
+            "text in JSON lines is; the schema of a `text/event-stream` is that of one event.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -73,6 +74,8 @@ def _kinds(said: Described) -> Iterator[Any]:
     for part in parts:
         if part.schema is not None and not isinstance(part.schema, Mapping):
             yield part.schema
+        if part.each is not None:
+            yield part.each
 
 
 def _operation(path: str, method: str, said: Described, by_kind: Mapping[int, Any]) -> dict[str, Any]:
@@ -101,7 +104,22 @@ def _operation(path: str, method: str, said: Described, by_kind: Mapping[int, An
 
 def _content(part: Body | Answer, by_kind: Mapping[int, Any]) -> dict[str, Any]:
     schema = part.schema if isinstance(part.schema, Mapping) else by_kind[id(part.schema)]
-    return {"schema": schema, **({} if part.example is None else {"example": part.example})}
+    return {
+        # Without the word below, tools take the schema of an event stream for that of one event.
+        "schema": _server_sent(schema) if part.media_type == "text/event-stream" else schema,
+        # OpenAPI has a word for it, `itemSchema`, only since 3.2, which hardly a tool reads yet.
+        **({} if part.each is None else {"x-item-schema": by_kind[id(part.each)]}),
+        **({} if part.example is None else {"example": part.example}),
+    }
+
+
+def _server_sent(event: Mapping[str, Any]) -> dict[str, Any]:
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": event}
+    return {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": data},
+        "required": ["event", "data"],
+    }
 
 
 def _contents(answer: Answer, by_kind: Mapping[int, Any]) -> dict[str, Any]:

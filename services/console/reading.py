@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from shared.durations import decode_duration
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 
 T = TypeVar("T")
+Parameters = TypeVar("Parameters", bound=msgspec.Struct)
 
 Incoming = Request[Any, Any, State]
 
@@ -74,7 +76,7 @@ def read_json(body: bytes, kind: type[T]) -> T:
         raise Invalid("", f"not JSON: {error}") from error
 
 
-def read_query(request: Incoming, kind: type[T]) -> T:
+def read_query(request: Incoming, kind: type[Parameters]) -> Parameters:
     """The parameters of the address, each once. Raises Invalid, which names the parameter."""
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
@@ -84,9 +86,20 @@ def read_query(request: Incoming, kind: type[T]) -> T:
     return read_texts(found, kind)
 
 
-def read_texts(texts: Mapping[str, str], kind: type[T]) -> T:
+def read_texts(texts: Mapping[str, str], kind: type[Parameters]) -> Parameters:
     """A type of texts, numbers among them written as such. Raises Invalid."""
     try:
-        return msgspec.convert(texts, kind, strict=False, dec_hook=decode_duration)
+        found = msgspec.convert(texts, kind, strict=False, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
         raise explain(error, dict(texts), kind, decode_duration) from error
+    for field in msgspec.structs.fields(kind):
+        _refuse_what_only_looks_right(field.encode_name, texts.get(field.encode_name, ""), getattr(found, field.name))
+    return found
+
+
+def _refuse_what_only_looks_right(name: str, text: str, value: Any) -> None:
+    """msgspec takes the text "null" for nothing, and numbers for times: a search that lost its bound would find all."""
+    if text and value is None:
+        raise Invalid(name, f"got {text}; takes a value, or is left out")
+    if text and isinstance(value, datetime) and text[4:5] != "-":
+        raise Invalid(name, f"got {text[:80]}; takes a time such as 2026-11-23T21:04:11Z")

@@ -162,6 +162,11 @@ def test_a_batch_is_answered_line_by_line(api):
     assert len(api.get("/mails", params={"batch": "lines"}).json()["mails"]) == 2
 
 
+def test_a_batch_is_known_by_its_media_type(api):
+    found = problem(api.post("/batch", content="{}", headers={"Content-Type": "application/json"}), 415)
+    assert found["detail"] == "takes application/jsonl"
+
+
 def test_a_batch_flows_both_ways(api, console):
     """Lines are answered while the request still goes on, and a few do not wait for more."""
     place = urlsplit(console.url)
@@ -221,7 +226,8 @@ def test_a_mail_is_looked_for(api):
 @pytest.mark.parametrize(
     ("asked", "field"),
     [({"limit": 0}, "limit"), ({"state": "lost"}, "state"), ({"recipient": "x"}, "recipient"), ({"q": "x"}, "q"),
-     ({"since": "yesterday"}, "since"), ({"since": "2026-01-01T00:00:00"}, "since")],
+     ({"since": "yesterday"}, "since"), ({"since": "2026-01-01T00:00:00"}, "since"),
+     ({"since": "null"}, "since"), ({"until": "1767225600"}, "until"), ({"before": "NULL"}, "before")],
 )  # fmt: skip
 def test_a_search_that_can_not_be_meant_is_refused(api, asked, field):
     assert problem(api.get("/mails", params=asked), 422)["field"] == field
@@ -483,6 +489,29 @@ def test_a_token_that_is_taken_away_lets_nobody_in(console):
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PATCH", "/mails", 405)])
 def test_what_is_not_there_is_a_problem_too(api, method, path, status):
     problem(api.request(method, path), status)
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/mails", {"GET", "POST"}),
+        ("/mails/x", {"GET", "PUT"}),
+        ("/settings", {"GET", "PATCH", "PUT"}),
+        ("/stats", {"GET"}),
+    ],
+)
+def test_a_path_names_its_methods(api, path, methods):
+    for method, status in (("OPTIONS", 204), ("DELETE", 405)):
+        answer = api.request(method, path)
+        assert answer.status_code == status
+        assert set(answer.headers["allow"].split(", ")) == {*methods, "OPTIONS"}
+
+
+@pytest.mark.parametrize(("path", "method"), [("/batch", "POST"), ("/events", "GET")])
+def test_what_flows_has_one_method(api, path, method):
+    answer = api.delete(path)
+    problem(answer, 405)
+    assert answer.headers["allow"] == method
 
 
 def test_an_address_is_asked_for_nothing_without_a_token(console, api):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from litestar.connection import Request
 from litestar.datastructures import Headers
 from litestar.handlers import asgi
 from litestar.types import Receive, Send
@@ -13,11 +14,11 @@ from litestar.types import Scope as AsgiScope
 from services.console import examples
 from services.console.answers import encode
 from services.console.api.mails import most_octets
-from services.console.api.streams import Answering, lines
+from services.console.api.streams import Answering, lines, only
 from services.console.described import Answer, Body, described
 from services.console.desk import Away, Desk
 from services.console.problems import Problem, Refusal, refusal, refusal_of
-from services.console.reading import read_json
+from services.console.reading import content_type, read_json
 from services.console.submissions import Traced, encoded
 from shared.broker import Message
 from shared.commander import NotTaken
@@ -156,15 +157,20 @@ def batch_handler(desk: Desk) -> Any:
         opt=described(
             summary="Submit many mails, a line of JSON each; each is answered by a line, in the order of their fate.",
             scope=Scope.SUBMIT,
-            bodies=(Body(MEDIA_TYPE, {"type": "string"}, examples.BATCH),),
+            bodies=(Body(MEDIA_TYPE, {"type": "string"}, examples.BATCH, BatchLine),),
             headers=Traced,
-            answers={200: Answer("a line per mail", {"type": "string"}, MEDIA_TYPE, examples.BATCH_ANSWER)},
+            answers={
+                200: Answer("a line per mail", {"type": "string"}, MEDIA_TYPE, examples.BATCH_ANSWER, each=LineAnswer)
+            },
             method="POST",
+            problems=(415,),
         ),
     )
     async def batch(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope.get("method") != "POST":
-            raise refusal(405)
-        await batches.take(Headers.from_scope(scope), receive, send)
+        only("POST", scope)
+        request: Request[Any, Any, Any] = Request(scope)
+        if content_type(request) != MEDIA_TYPE:
+            raise refusal(415, f"takes {MEDIA_TYPE}")
+        await batches.take(request.headers, receive, send)
 
     return batch

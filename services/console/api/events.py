@@ -12,13 +12,13 @@ from litestar.types import Scope as AsgiScope
 from msgspec import Meta
 
 from services.console import examples
-from services.console.api.streams import Answering, gone
+from services.console.api.streams import Answering, gone, only
 from services.console.described import Answer, described
 from services.console.problems import refusal
 from services.console.reading import read_query
 from shared.broker import Broker, Consumer, Delivery
 from shared.console_accounts import Scope
-from shared.contracts import BatchLabel, EventKind
+from shared.contracts import BatchLabel, Event, EventKind
 from shared.refusals import Invalid
 from shared.topology import EVENTS
 
@@ -214,14 +214,13 @@ def events_handler(streams: EventStreams) -> Any:
             scope=Scope.READ,
             query=Wanted,
             headers=Returning,
-            answers={200: Answer("events, until the client goes", {"type": "string"}, MEDIA_TYPE, examples.EVENTS)},
+            answers={200: Answer("events, until the client goes", Event, MEDIA_TYPE, examples.EVENT)},
             method="GET",
             problems=(422,),
         ),
     )
     async def events(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope.get("method") != "GET":
-            raise refusal(405)
+        only("GET", scope)
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         await streams.serve(_wanted(request), receive, send)
 

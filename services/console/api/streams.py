@@ -8,8 +8,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from litestar.types import Receive, Send
+from litestar.types import Scope as AsgiScope
 
 from services.console.problems import refusal
+
+
+def only(method: str, scope: AsgiScope) -> None:
+    """Raises Refusal (405) for a request of another method."""
+    if scope.get("method") != method:
+        refused = refusal(405)
+        refused.headers["Allow"] = method
+        raise refused
 
 
 class Answering:

@@ -32,7 +32,7 @@ def contents() -> list[tuple[str, dict]]:
             bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
             for body in bodies:
                 for kind, content in body.get("content", {}).items():
-                    if "json" in kind and "lines" not in kind and "jsonl" not in kind:
+                    if kind != "application/jsonl" and ("json" in kind or kind == "text/event-stream"):
                         found.append((f"{method} {path} {kind}", content))
     return found
 
@@ -43,6 +43,19 @@ def test_an_example_is_what_it_is_an_example_of(where, content):
         return
     schema = {**content["schema"], "components": DOCUMENT["components"]}
     jsonschema.validate(content["example"], schema)
+
+
+def test_each_line_of_an_example_is_one_and_so_is_the_data_of_an_event():
+    batch = DOCUMENT["paths"]["/api/v1/batch"]["post"]
+    events = DOCUMENT["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    data = events["schema"]["properties"]["data"]["contentSchema"]
+    items = [(json.loads(events["example"]["data"]), data)]
+    for content in (batch["requestBody"]["content"], batch["responses"]["200"]["content"]):
+        lines = content["application/jsonl"]
+        items += [(json.loads(line), lines["x-item-schema"]) for line in lines["example"].splitlines()]
+    assert len(items) == 5
+    for item, schema in items:
+        jsonschema.validate(item, {**schema, "components": DOCUMENT["components"]})
 
 
 def operations() -> list[tuple[str, str, dict]]:
