@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
+from shared.environment import InvalidEnvironment
+
 # From a batch of the quick ones to a receiver that takes its minutes.
 _STEPS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _WAITS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -201,9 +203,18 @@ REGISTRY = _together(EVERY, STORE, SCHEDULER, RESOLVER, SENDER, GATEWAY, CONSOLE
 
 
 def serve_metrics(port: int | None, role: str, worker: str) -> int | None:
-    """Serve the metrics of a role on a port (0: a free one) and return it; None serves nothing."""
+    """Serve the metrics of a role on a port (0: a free one) and return it; None serves nothing.
+
+    Raises InvalidEnvironment where it can not listen there.
+    """
     if port is None:
         return None
     WORKER.labels(role, worker, version("pillarbox")).set(1)
-    server, _thread = start_http_server(port, registry=_together(*ROLES.get(role, (EVERY,))))
+    try:
+        server, _thread = start_http_server(port, registry=_together(*ROLES.get(role, (EVERY,))))
+    except OSError as error:
+        raise InvalidEnvironment(
+            f"PILLARBOX_METRICS_PORT: can not listen on port {port}: {error.strerror}; takes one where nothing else"
+            " listens, or 0 for a free one"
+        ) from error
     return int(server.server_port)

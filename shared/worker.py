@@ -40,11 +40,12 @@ def run(role: str, serve: Serve) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords and mail
     try:
         environment = read_environment(role)
+        metrics_port = serve_metrics(environment.metrics_port, role, environment.worker)
     except InvalidEnvironment as error:
         sys.exit(f"pillarbox {role}: {error}")
     start_log(environment.worker, environment.log_level)
     _return_large_memory()
-    uvloop.run(_run(role, environment, serve))
+    uvloop.run(_run(role, environment, metrics_port, serve))
 
 
 def _return_large_memory() -> None:
@@ -68,7 +69,7 @@ def _collect_seldom() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _run(role: str, environment: Environment, serve: Serve) -> None:
+async def _run(role: str, environment: Environment, metrics_port: int | None, serve: Serve) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,7 +84,6 @@ async def _run(role: str, environment: Environment, serve: Serve) -> None:
     except BrokerRefused as refused:
         log.error("refused", reason=str(refused), next="exit")
         sys.exit(2)
-    metrics_port = serve_metrics(environment.metrics_port, role, environment.worker)
     unusable: list[StoreUnusable] = []
     try:
         _collect_seldom()
