@@ -29,8 +29,8 @@ class Traced(msgspec.Struct, frozen=True):
     traceparent: Annotated[
         str,
         Meta(
-            max_length=200,
-            description="the trace that each of its mails belongs to (W3C Trace Context); with it, tracestate",
+            description="the trace that each of its mails belongs to (W3C Trace Context); with it, tracestate; what "
+            "W3C would not take is left out",
             examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
         ),
     ] = ""

@@ -138,7 +138,7 @@ def test_what_its_client_does_not_sample_is_not_recorded(scene: Scene):
 def test_a_batch_over_http_is_in_the_trace_of_its_request(scene: Scene, tmp_path: Path):
     lines = "".join(json.dumps({"id": mail, **a_mail()}) + "\n" for mail in ("batch-1", "batch-2"))
     with Console(scene.pipeline.amqp_url, tmp_path) as console, console.api() as api:
-        said = api.post("/batch", content=lines, headers=SAMPLED).text
+        said = api.post("/batch", content=lines, headers={**SAMPLED, "Content-Type": "application/jsonl"}).text
     for mail in ("batch-1", "batch-2"):
         assert f'"id":"{mail}"' in said
         [admit] = scene.collector.wait_for(mail, admit=1, resolve=1, send=1)["pillarbox.admit"]
