@@ -30,8 +30,10 @@ def list_sites(
         now = datetime.now(UTC)
         rows = [[plain(cell) for cell in _row(site, now)] for site in answer.sites]
         screen().print(table(columns, rows, right=["probes", "waiting"], wide=["site", "why"]))
+    elif every:
+        remark("no site was used in the last hour, and none is down")
     else:
-        remark("no mail has gone to a site yet" if every else "every site works, as far as is known")
+        remark("every site works, as far as is known")
 
 
 def _row(site: SiteLine, now: datetime) -> list[str]:

@@ -592,7 +592,7 @@ class StageTime(Struct, frozen=True, kw_only=True):
     stage: Literal["admission", "release", "claim", "delivery", "outcome"]
     median: float  # seconds
     most: float  # seconds that nineteen in twenty did not take
-    mails: int  # that were looked at: one of each batch
+    mails: int  # that were looked at, one of each batch; of `admission` and `outcome`, batches
 
 
 class StatsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="stats"):
@@ -600,9 +600,9 @@ class StatsAnswer(Struct, frozen=True, kw_only=True, tag_field="answer", tag="st
 
     time: datetime
     states: dict[str, int]  # recipients per state
-    overdue: dict[str, int]  # of those held or deferred: their hold or wait is over, and they are not released
     totals: dict[str, int]  # since the scheduler's start: admitted, released, delivered, …
     revision: int
+    overdue: dict[str, int] = {}  # of those held or deferred: their hold or wait is over, and they are not released
     times: list[StageTime] = []  # none where nothing was done lately
 
 

@@ -35,17 +35,16 @@ Serve = Callable[[Environment, Broker, asyncio.Event], Awaitable[None]]
 def run(role: str, serve: Serve) -> None:
     """Run a worker until SIGTERM or SIGINT. `serve` gets a connected broker, and the event that asks it to stop.
 
-    Exits with 2 when the environment, the broker or the store says that starting again would not help.
+    Exits with 1 when a variable is wrong, with 2 when the broker or the store says that starting again would not help.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords and mail
     try:
         environment = read_environment(role)
-        metrics_port = serve_metrics(environment.metrics_port, role, environment.worker)
     except InvalidEnvironment as error:
         sys.exit(f"pillarbox {role}: {error}")
     start_log(environment.worker, environment.log_level)
     _return_large_memory()
-    uvloop.run(_run(role, environment, metrics_port, serve))
+    uvloop.run(_run(role, environment, serve))
 
 
 def _return_large_memory() -> None:
@@ -69,7 +68,7 @@ def _collect_seldom() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _run(role: str, environment: Environment, metrics_port: int | None, serve: Serve) -> None:
+async def _run(role: str, environment: Environment, serve: Serve) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,7 +80,9 @@ async def _run(role: str, environment: Environment, metrics_port: int | None, se
         if not await unless_stopped(broker.start(), stop):
             return
         await topology.declare(broker)
-    except BrokerRefused as refused:
+        # Not before: to be asked for them is how others find out that the broker is there.
+        metrics_port = serve_metrics(environment.metrics_port, role, environment.worker)
+    except (BrokerRefused, InvalidEnvironment) as refused:
         log.error("refused", reason=str(refused), next="exit")
         sys.exit(2)
     unusable: list[StoreUnusable] = []

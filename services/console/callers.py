@@ -45,7 +45,7 @@ def is_known(connection: ASGIConnection) -> bool:  # type: ignore[type-arg]  # o
 def in_scope(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]  # as above
     """A guard: who may not do what the handler does is refused."""
     wanted = described.of(handler.opt)
-    if wanted is None:  # Litestar's own, which answers OPTIONS with the methods that there are
+    if wanted is None:  # that of OPTIONS, which says what methods there are
         return
     if not caller_of(connection).may(wanted.scope):
         raise refusal(403, f"this token may not: it has not the scope `{wanted.scope}`", name="scope")

@@ -5,10 +5,14 @@ import time
 from datetime import timedelta
 
 from services.console.desk import Desk, within
-from shared.commander import Commander
+from shared.commander import Commander, NotAnswered, NotTaken
+from shared.contracts import ListSites, SiteLine, SitesAnswer
 from shared.stages import Sample, look, with_rates
 
 _FRESH_S = 1.0
+_TIMES_THE_LOOK = 10  # a million recipients take the scheduler some tenths of a second to count
+_FRESH_AT_MOST_S = 10.0
+SITES = 30  # of those that work few are of interest; those that are down come first
 _COMPARABLE_S = 60.0  # a rate over a longer time says nothing of now
 # Whether the scheduler answers at all is what people look for here: they are told of it before the broker is given up.
 # One that is busy with a large command may answer later.
@@ -23,17 +27,28 @@ class Looks:
         self._commander = Commander(desk.broker, _ANSWER_TIME)
         self._looking = asyncio.Lock()
         self._last: Sample | None = None
-        self._at = float("-inf")
+        self._sites: list[SiteLine] | None = None
+        self._at, self._took_s = float("-inf"), 0.0
 
-    async def latest(self) -> Sample:
-        """What there is to see, at most a second old; with rates where somebody looked in the minute before.
+    async def latest(self) -> tuple[Sample, list[SiteLine] | None]:
+        """What there is to see, about a second old at most; with rates where somebody looked in the minute before.
 
-        Raises Away.
+        And the sites, None where the scheduler does not answer. Raises Away.
         """
         async with self._looking:
-            age = time.monotonic() - self._at
-            if self._last is None or age > _FRESH_S:
+            begun = time.monotonic()
+            age = begun - self._at
+            fresh = max(_FRESH_S, min(_TIMES_THE_LOOK * self._took_s, _FRESH_AT_MOST_S))
+            if self._last is None or age > fresh:
                 before = self._last if age < _COMPARABLE_S else None
                 found = await within(_WITHIN, look(self._broker, self._commander, before))
+                self._sites = await self._ask_for_sites() if found.scheduler else None
                 self._last, self._at = with_rates(found, before), time.monotonic()
-            return self._last
+                self._took_s = self._at - begun if found.scheduler else 0.0
+            return self._last, self._sites
+
+    async def _ask_for_sites(self) -> list[SiteLine] | None:
+        try:
+            return (await self._commander.ask(ListSites(all=True, limit=SITES), SitesAnswer)).sites
+        except (NotAnswered, NotTaken):
+            return None

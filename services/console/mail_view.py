@@ -21,15 +21,16 @@ POLICY = (
 )
 
 # Chromium connects for <link rel="preconnect">, for the frame that the policy is about to refuse, and for a link that
-# is pressed. A tag is these very letters wherever HTML is parsed, and references to characters make none; but in the
-# `srcdoc` of a frame, which goes with the frame.
-_CONNECTING = re.compile(r"(</?)(?=(?:a|area|frame|iframe|link)[\s/>])", re.IGNORECASE)
+# is pressed; in <math> others have links as well. A tag is these very letters wherever HTML is parsed, and references
+# to characters make none; but in the `srcdoc` of a frame, which goes with the frame.
+_CONNECTING = re.compile(r"(</?)(?=(?:a|area|frame|iframe|link|math)[\s/>])", re.IGNORECASE)
 
-_STYLE = "pre{white-space:pre-wrap}no-a{text-decoration:underline}"
+# Nothing ends a `link`, so what follows is within it: that is to look as if it were not.
+_STYLE = "pre{white-space:pre-wrap}no-a{text-decoration:underline}no-link,no-area,no-frame{display:contents}"
 
 MOST_OCTETS = 4 * 1024 * 1024  # of a mail that is parsed to be looked at
 
-_MOST_INLINE = 1024 * 1024  # octets of images that are put into the page
+_MOST_INLINE = 2 * 1024 * 1024  # characters of images in the page; one that stands there twice counts twice
 _HEADERS = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID")
 _CID = re.compile(r"cid:([^\"'\s)>]+)", re.IGNORECASE)
 _REMOTE = re.compile(
@@ -115,10 +116,18 @@ def _file_name(part: EmailMessage) -> str:
 def _with_images(shown: str, message: EmailMessage) -> str:
     """The images that the mail brings with it, in the place of their names."""
     images: dict[str, str] = {}
-    room = _MOST_INLINE
     for part in message.walk():
         name, payload = str(part.get("Content-ID", "")).strip().strip("<>"), part.get_payload(decode=True)
-        if name and part.get_content_maintype() == "image" and isinstance(payload, bytes) and len(payload) <= room:
-            room -= len(payload)
+        if name and part.get_content_maintype() == "image" and isinstance(payload, bytes):
             images[name] = f"data:{part.get_content_type()};base64,{base64.b64encode(payload).decode()}"
-    return _CID.sub(lambda found: images.get(found[1], found[0]), shown)
+    room = _MOST_INLINE
+
+    def put_in(found: re.Match[str]) -> str:
+        nonlocal room
+        image = images.get(found[1], "")
+        if not image or len(image) > room:
+            return found[0]
+        room -= len(image)
+        return image
+
+    return _CID.sub(put_in, shown)

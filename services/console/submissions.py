@@ -113,11 +113,10 @@ def finished(body: bytes, wishes: Wishes, mail: str, asked: Mapping[str, str]) -
     return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=FINISHED, headers=headers))
 
 
-def encoded(submission: Submission, mail: str, asked: Mapping[str, str]) -> Message:
-    """The message of one that was put together here; `asked` are the headers of the request. Raises Invalid."""
+def encoded(submission: Submission, mail: str, trace: Mapping[str, str]) -> Message:
+    """The message of one that was put together here; `trace` is that of the request. Raises Invalid."""
     check_addresses(submission)
     body = msgspec.json.encode(submission, enc_hook=encode_duration)
-    trace = context_headers(asked.items())
     return Message(SUBMIT, "", body, Properties(message_id=mail, content_type="application/json", headers=trace))
 
 

@@ -29,7 +29,8 @@ _TRACE = ("traceparent", "tracestate")
 # like them takes seconds.
 _MOST_ENCODED = 4096
 _FIELD = re.compile(
-    rb"^(x-pillarbox-[^:\r]*?|from|sender|traceparent|tracestate)[ \t]*:([^\r]*(?:\r\n[ \t][^\r]*)*)\r\n", re.I | re.M
+    rb"^(x-pillarbox-[^:\s]*+|from|sender|traceparent|tracestate)[ \t]*+:([^\r]*+(?:\r\n[ \t][^\r]*+)*+)\r\n",
+    re.I | re.M,
 )
 
 

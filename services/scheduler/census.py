@@ -8,7 +8,6 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from services.scheduler.inquiry import count_states
 from shared import metrics
 from shared.broker import Broker, BrokerRefused
 from shared.mail_store import State, StoreThread, recipients
@@ -16,6 +15,7 @@ from shared.topology import CONTROL, LANE_QUEUES, OUTCOME, RESOLVE, SUBMIT
 
 log = structlog.get_logger()
 
+_OPEN = ("held", "releasing", "released", "claimed", "deferred", "in_doubt")
 COUNTED = (SUBMIT, CONTROL, RESOLVE, *LANE_QUEUES, OUTCOME)
 _EVERY_S = 15.0
 # A million held mails take a tenth of a second to count, in which the scheduler gets nothing else out of its store.
@@ -23,7 +23,7 @@ _TIMES_THE_COUNT = 200
 
 
 class Census(msgspec.Struct, frozen=True):
-    """What the store holds that is not final."""
+    """What the store holds that is not final: that may be millions, and there may be many more that are."""
 
     states: dict[str, int]  # recipients
     overdue: dict[str, int]  # of those held or deferred, whose hold or wait is over, and who are not released
@@ -33,10 +33,16 @@ class Census(msgspec.Struct, frozen=True):
 def take_census(connection: sa.Connection, now: datetime) -> Census:
     """Count."""
     waits = recipients.c.state.in_([int(State.HELD), int(State.DEFERRED)])
-    query = sa.select(recipients.c.state, sa.func.count(), sa.func.min(recipients.c.wake))
-    rows = connection.execute(query.where(recipients.c.wake <= now, waits).group_by(recipients.c.state)).all()
-    overdue = {State(state).name.lower(): count for state, count, _ in rows}
-    return Census(count_states(connection), overdue, max((now - first for _, _, first in rows), default=timedelta(0)))
+    late = sa.case((sa.and_(recipients.c.wake <= now, waits), recipients.c.wake))
+    # In one statement: two of PostgreSQL's may see different states.
+    query = sa.select(recipients.c.state, sa.func.count(), sa.func.count(late), sa.func.min(late))
+    query = query.where(recipients.c.wake.is_not(None)).group_by(recipients.c.state)
+    rows = [(State(state).name.lower(), *counts) for state, *counts in connection.execute(query)]
+    return Census(
+        states=dict.fromkeys(_OPEN, 0) | {name: count for name, count, _, _ in rows},
+        overdue={name: overdue for name, _, overdue, _ in rows if overdue},
+        lag=max((now - first for _, _, _, first in rows if first is not None), default=timedelta(0)),
+    )
 
 
 async def count_what_waits(thread: StoreThread, broker: Broker, metrics_port: int | None) -> None:

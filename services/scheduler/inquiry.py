@@ -171,17 +171,6 @@ def recipient_states(
     return found
 
 
-def count_states(connection: sa.Connection) -> dict[str, int]:
-    """Open recipients per state; final ones are not counted, there may be millions."""
-    rows = connection.execute(
-        sa.select(recipients.c.state, sa.func.count())
-        .where(recipients.c.wake.is_not(None))
-        .group_by(recipients.c.state)
-    )
-    counts = {State(state).name.lower(): count for state, count in rows}
-    return {name: counts.get(name, 0) for name in ("held", "releasing", "released", "claimed", "deferred", "in_doubt")}
-
-
 def content_part(connection: sa.Connection, command: ShowContent) -> ContentAnswer:
     """Some of the content of a mail, as long as it is kept."""
     part = sa.func.substr(contents.c.data, command.offset + 1, command.limit, type_=sa.LargeBinary)

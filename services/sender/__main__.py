@@ -1,6 +1,7 @@
 """`python -m services.sender`: takes batches off the lanes, claims them, and delivers them over SMTP."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -41,15 +42,19 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     journal = Journal(environment.journal, environment.store_url, environment.worker, lambda: feed.revision)
     reporter = Reporter(environment.worker, broker.publisher, desk, journal, lambda: feed.revision)
     finished = asyncio.Event()
-    greetings: dict[str, str] = {}
+    dialler: Dialler | None = None
 
     def most() -> int:
         return feed.settings.sending.max_per_connection
 
+    def greetings() -> Mapping[str, str]:
+        return {} if dialler is None else dialler.greetings
+
     async def lanes() -> None:
+        nonlocal dialler
         await feed.first_unless(stop)
         if not stop.is_set():
-            dialler = Dialler(feed.settings, journal.note, greetings)
+            dialler = Dialler(feed.settings, journal.note)
             feed.watch(dialler.on_change)
             spans = attempt_spans(tracer_of("sender", environment.worker, environment.traces))
             new_site = partial(SiteQueue, dialler.connect, gate, desk, reporter, most, dialler.signing, spans)

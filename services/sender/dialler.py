@@ -1,5 +1,6 @@
 """Connections under the settings in force, and what is remembered from one to the next."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from services.sender.broken_tls import BrokenTls
@@ -16,16 +17,20 @@ from shared.settings_feed import InForce
 class Dialler:
     """Opens connections under the settings in force."""
 
-    def __init__(self, settings: Settings, note: Note | None = None, greetings: dict[str, str] | None = None) -> None:
-        """`note` gets what servers say of mails, as soon as they do; `greetings` what we say, by our address."""
+    def __init__(self, settings: Settings, note: Note | None = None) -> None:
+        """`note` gets what servers say of mails, as soon as they do."""
         self._note = note
-        self._greetings = {} if greetings is None else greetings
         self._names = self._names_of(settings)
         self._of = settings
         self.signing = Signing(settings.dkim)
         self._broken_tls = BrokenTls()
         self._logins = Logins()
         self._families = Families()
+
+    @property
+    def greetings(self) -> Mapping[str, str]:
+        """What was said in EHLO under the settings in force, by our address."""
+        return self._names.said
 
     def on_change(self, accepted: InForce) -> None:
         """Another HELO name, other name servers to ask for it, or other keys to sign with."""
@@ -50,12 +55,10 @@ class Dialler:
             note=self._note,
         )
 
-    def _names_of(self, settings: Settings) -> HeloNames:
-        self._greetings.clear()
+    @staticmethod
+    def _names_of(settings: Settings) -> HeloNames:
         identity = settings.identity
-        return HeloNames(
-            identity.helo_name, settings.dns.servers, fallback=identity.helo_fallback, said=self._greetings
-        )
+        return HeloNames(identity.helo_name, settings.dns.servers, fallback=identity.helo_fallback)
 
 
 def _asked_for(settings: Settings) -> tuple[object, ...]:

@@ -36,17 +36,13 @@ class HeloNames:
         *,
         fallback: str = "",
         ask: Ask | None = None,
-        said: dict[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`setting` is `identity.helo_name`, `fallback` `identity.helo_fallback`, `name_servers` `dns.servers`.
-
-        `said`: where to note what is said from which address.
-        """
+        """`setting` is `identity.helo_name`, `fallback` `identity.helo_fallback`, `name_servers` `dns.servers`."""
         self._setting = setting
         self._fallback = fallback
         self._ask = ask if ask is not None else dns_ask(name_servers)
-        self._said = {} if said is None else said
+        self.said: dict[str, str] = {}  # by address
         self._clock = clock
         self._kept: dict[str, _Kept] = {}  # by address
         self._locks: dict[str, asyncio.Lock] = {}
@@ -54,7 +50,7 @@ class HeloNames:
     async def argument(self, address: str) -> str:
         """The EHLO argument for a connection from this local address."""
         address = address.partition("%")[0]
-        said = self._said[address] = self._setting if self._setting != "auto" else await self._found(address)
+        said = self.said[address] = self._setting if self._setting != "auto" else await self._found(address)
         return said
 
     async def _found(self, address: str) -> str:

@@ -22,7 +22,7 @@ class Presence:
     """Tells the mail store of this sender."""
 
     def __init__(
-        self, thread: StoreThread, worker: str, revision: Callable[[], int], greetings: Mapping[str, str]
+        self, thread: StoreThread, worker: str, revision: Callable[[], int], greetings: Callable[[], Mapping[str, str]]
     ) -> None:
         """`revision`: of the settings in force; `greetings`: what it says in EHLO, by its address."""
         self._thread = thread
@@ -52,7 +52,7 @@ class Presence:
             lanes=LANES,
             connections=_value(metrics.CONNECTIONS),
             claimed=_value(metrics.CLAIMED),
-            helo=dict(self._greetings),
+            helo=dict(self._greetings()),
         )
 
 

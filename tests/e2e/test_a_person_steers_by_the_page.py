@@ -152,6 +152,7 @@ def test_the_overview_says_that_the_scheduler_does_not_answer_and_when_it_does_a
         scheduler.resume()
     expect(page.get_by_text("The scheduler does not answer.")).to_be_hidden(timeout=15_000)
     expect(page.locator(".tile-count").first).to_have_text(re.compile(r"^\d"))
+    expect(page.get_by_text("No site was used")).to_be_hidden()
 
 
 def test_figures_that_nobody_renews_are_called_so(watched: Watched):
@@ -161,6 +162,19 @@ def test_figures_that_nobody_renews_are_called_so(watched: Watched):
     expect(page.get_by_text("No longer live.")).to_be_visible()
     page.context.set_offline(False)
     expect(page.get_by_text("No longer live.")).to_be_hidden()
+
+
+def test_figures_of_a_console_that_hangs_are_called_so_as_well(watched: Watched, console: Console):
+    page = watched.page
+    page.wait_for_function("window.htmx")
+    page.evaluate("htmx.config.timeout = 1000")
+    assert console.worker is not None
+    console.worker.pause()
+    try:
+        expect(page.get_by_text("No longer live.")).to_be_visible(timeout=15_000)
+    finally:
+        console.worker.resume()
+    expect(page.get_by_text("No longer live.")).to_be_hidden(timeout=15_000)
 
 
 def test_dates_are_those_of_the_readers_zone(browser: Browser, console: Console, page: Page, running: Pipeline):

@@ -213,10 +213,17 @@ def test_the_overview_has_the_sites_those_that_are_down_first_with_the_reason(co
         connection.execute(sa.insert(sites).values(name="mx:works.example", enhanced="", reply="", **works, **known))
         said = {"enhanced": "4.3.2", "reply": "Closing for tonight"}
         connection.execute(sa.insert(sites).values(name="mx:down.example", **said, **down, **known))
+    wait_until(lambda: "mx:down.example" in text_of(ada.get("/overview/live")), "the next look", timeout=30)
     seen = text_of(ada.get("/overview/live"))
     assert re.search(r"mx:down.example down since .* 1 probe in vain .* 421 4.3.2 Closing for tonight in 59m", seen)
     assert "mx:works.example works" in seen
     assert seen.index("mx:down.example") < seen.index("mx:works.example")
+
+
+def test_the_names_that_senders_say_stand_where_they_are_set(console_pipeline, ada):
+    console_pipeline.submit(a_mail(hold=0), "greeted")
+    wait_until(lambda: "says robot.example" in text_of(ada.get("/senders/live")), "the sender has said so", timeout=30)
+    assert "Said at present: robot.example from 127.0.0.1." in text_of(ada.get("/settings"))
 
 
 def test_who_may_only_read_sees_every_page_and_no_button(console, console_pipeline):

@@ -8,6 +8,7 @@ import pytest
 
 from services.scheduler import doubt, inquiry, recall
 from services.scheduler import store as transactions
+from services.scheduler.census import take_census
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change, lapsed_claim, overdue
 from shared.contracts import Close, ListMails, OutcomeReport, RecipientOutcome, Release, ReplaceResult, Resend, Retract
@@ -120,7 +121,7 @@ def test_it_is_listed_counted_and_shown_with_what_can_be_done(store):
     [line], _ = store.run(inquiry.list_mails, command)
     assert (line.id, line.recipients[0].state, line.recipients[0].in_doubt) == ("order-1", "in_doubt", True)
     assert line.recipients[0].next_try is None
-    assert store.run(inquiry.count_states)["in_doubt"] == 1
+    assert store.run(take_census, SOON).states["in_doubt"] == 1
     story = store.run(inquiry.show, "order-1", SOON)
     [sentence] = story.waits
     assert "`resend`" in sentence

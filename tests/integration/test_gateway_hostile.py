@@ -115,6 +115,8 @@ def test_of_a_line_without_end_no_more_is_read_than_is_needed_to_refuse_it(gatew
     assert said == "" or said.startswith("521 5.5.2 the line is too long")
     assert talk.rest() == b""
     gateway.submitted(0)
+    with gateway.connect() as another:
+        assert another.reply().startswith("220 ")
 
 
 def test_commands_after_quit_or_421_are_not_carried_out(gateway: Gateway, talk: Talk):

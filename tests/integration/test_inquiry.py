@@ -7,6 +7,7 @@ import pytest
 
 from services.scheduler import inquiry, recall
 from services.scheduler import store as transactions
+from services.scheduler.census import take_census
 from services.scheduler.outcome_desk import apply_reports
 from shared.contracts import (
     BounceClass,
@@ -231,7 +232,7 @@ def test_open_recipients_are_counted_by_their_state(store):
     store.put(numbers[1], state=int(State.DEFERRED))
     store.put(numbers[2], state=int(State.DELIVERED), wake=None)
     counts = {"held": 3, "releasing": 0, "released": 0, "claimed": 1, "deferred": 1, "in_doubt": 0}
-    assert store.run(inquiry.count_states) == counts
+    assert store.run(take_census, NOW).states == counts
 
 
 def test_the_content_is_there_until_it_is_dropped(store):

@@ -1,15 +1,18 @@
-"""Workers that can not listen where they are told to: they say so at once, before they look for the broker."""
+"""Workers that can not listen where they are told to say so, and end."""
 
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.pipeline import Worker
+from tests.support.ports import free_port, is_listening
+
 ROLES = [("console", "PILLARBOX_CONSOLE_LISTEN"), ("gateway", "PILLARBOX_GATEWAY_SMTP")]
-ANYWHERE = [(variable, "127.0.0.1:0") for _, variable in ROLES]
 
 
 @pytest.fixture
@@ -44,19 +47,44 @@ def test_what_is_no_place_to_listen_is_refused_likewise(role: str, variable: str
 
 
 @pytest.mark.parametrize("role", ["scheduler", "resolver", "sender", "gateway", "console"])
-def test_a_port_for_metrics_that_is_taken_is_named(role: str):
+def test_a_port_for_metrics_that_is_taken_is_named(role: str, amqp_url: str, tmp_path: Path):
+    """Once the broker is there: before that, whoever asks for metrics is to get none."""
     with socket.create_server(("0.0.0.0", 0)) as listener:  # metrics are served on every address
         port = str(listener.getsockname()[1])
-        others = {"PILLARBOX_STORE_URL": "sqlite:///mail.db", **dict(ANYWHERE)}
-        assert said_at_its_end(role, PILLARBOX_METRICS_PORT=port, **others) == (
-            f"pillarbox {role}: PILLARBOX_METRICS_PORT: can not listen on port {port}: Address already in use; "
-            "takes one where nothing else listens, or 0 for a free one\n"
+        done = ended(
+            role,
+            PILLARBOX_AMQP_URL=amqp_url,
+            PILLARBOX_METRICS_PORT=port,
+            PILLARBOX_STORE_URL=f"sqlite:///{tmp_path}/mail.db",
+            **{variable: "127.0.0.1:0" for _, variable in ROLES},
         )
+    [line] = [line for line in (done.stdout + done.stderr).splitlines() if "event=refused" in line]
+    assert f"PILLARBOX_METRICS_PORT: can not listen on port {port}: Address already in use; takes one" in line
+    assert (done.returncode, "Traceback" in done.stderr + done.stdout) == (2, False)
+
+
+def test_without_a_broker_there_are_no_metrics(tmp_path: Path):
+    """So that who asks for them, such as Kubernetes, sees that the worker is not ready."""
+    port = free_port()
+    nobody = f"amqp://u:p@127.0.0.1:{free_port()}/v"
+    worker = Worker(
+        "resolver", "resolver-1", {"PILLARBOX_AMQP_URL": nobody, "PILLARBOX_METRICS_PORT": str(port)}, tmp_path
+    )
+    worker.wait_for_log("broker_unreachable")
+    assert not is_listening(port)
+    worker.stop()
 
 
 def said_at_its_end(role: str, **variables: str) -> str:
     """The only words of a worker that ends at once."""
-    done = subprocess.run(
+    done = ended(role, **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
+def ended(role: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A worker that ends by itself."""
+    return subprocess.run(
         [sys.executable, "-m", f"services.{role}"],
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
@@ -65,5 +93,3 @@ def said_at_its_end(role: str, **variables: str) -> str:
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    return done.stderr

@@ -63,7 +63,7 @@ def test_a_sender_that_was_killed_is_forgotten(store: OpenStore):
 def test_a_sender_says_so_at_once_and_takes_its_word_back_at_its_end(store: OpenStore):
     async def live() -> tuple[list[SenderLine], list[SenderLine]]:
         thread = StoreThread(store.url)
-        presence = Presence(thread, "sender-9", lambda: 12, {"192.0.2.9": "nine.example"})
+        presence = Presence(thread, "sender-9", lambda: 12, lambda: {"192.0.2.9": "nine.example"})
         saying = asyncio.create_task(presence.loop())
         while not (found := store.run(list_present, datetime.now(UTC))):
             await asyncio.sleep(0.01)
@@ -82,7 +82,9 @@ def test_a_store_that_is_away_does_not_keep_a_sender_from_its_end(sqlite_url: st
     async def end() -> bool:
         thread = StoreThread(f"{sqlite_url}?timeout=0.05")
         await thread.run(create_tables)
-        saying = asyncio.create_task(Presence(thread, "sender-9", lambda: 12, {"192.0.2.9": "nine.example"}).loop())
+        saying = asyncio.create_task(
+            Presence(thread, "sender-9", lambda: 12, lambda: {"192.0.2.9": "nine.example"}).loop()
+        )
         while not await thread.run(list_present, datetime.now(UTC)):
             await asyncio.sleep(0.01)
         with contextlib.closing(sqlite3.connect(tmp_path / "mail.db", isolation_level=None)) as other:

@@ -1,12 +1,11 @@
 """Many mails in one request: a line of JSON each, answered by a line each, while they come."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
 from litestar.connection import Request
-from litestar.datastructures import Headers
 from litestar.handlers import asgi
 from litestar.types import Receive, Send
 from litestar.types import Scope as AsgiScope
@@ -27,6 +26,7 @@ from shared.contracts import MailId, Submission
 from shared.mail_ids import check_id, new_mail_id
 from shared.reading import check_octets
 from shared.refusals import Invalid
+from shared.tracing import context_headers
 
 MEDIA_TYPE = "application/jsonl"
 
@@ -64,12 +64,12 @@ class Batches:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def take(self, asked: Headers, receive: Receive, send: Send) -> None:
-        """Answer a request; `asked` are its headers."""
+    async def take(self, trace: Mapping[str, str], receive: Receive, send: Send) -> None:
+        """Answer a request that belongs to a trace, or to none."""
         answering = Answering(send)
         answers: asyncio.Queue[LineAnswer | None] = asyncio.Queue()
         # Many clients read nothing before they have sent everything: reading may not wait for what they have not read.
-        reading = asyncio.create_task(self._read(asked, receive, answers))
+        reading = asyncio.create_task(self._read(trace, receive, answers))
         await answering.begin(MEDIA_TYPE)
         try:
             while (answer := await answers.get()) is not None:
@@ -78,9 +78,11 @@ class Batches:
         finally:
             reading.cancel()
 
-    async def _read(self, asked: Headers, receive: Receive, answers: asyncio.Queue[LineAnswer | None]) -> None:
+    async def _read(
+        self, trace: Mapping[str, str], receive: Receive, answers: asyncio.Queue[LineAnswer | None]
+    ) -> None:
         try:
-            async for parcels in self._chunks(asked, receive, answers):
+            async for parcels in self._chunks(trace, receive, answers):
                 for answer in await self._publish(parcels):
                     answers.put_nowait(answer)
         except Refusal as refused:
@@ -89,7 +91,7 @@ class Batches:
             answers.put_nowait(None)
 
     async def _chunks(
-        self, asked: Headers, receive: Receive, answers: asyncio.Queue[LineAnswer | None]
+        self, trace: Mapping[str, str], receive: Receive, answers: asyncio.Queue[LineAnswer | None]
     ) -> AsyncIterator[list[_Parcel]]:
         most = most_octets(self._desk.settings.sending.max_size)
         chunk: list[_Parcel] = []
@@ -104,7 +106,7 @@ class Batches:
                     raise refusal(413, f"takes at most {_MOST_LINES} lines", name="too-large")
                 if not line.strip():
                     continue
-                parcel = self._judged(number, line, asked)
+                parcel = self._judged(number, line, trace)
                 if isinstance(parcel, LineAnswer):
                     answers.put_nowait(parcel)
                     continue
@@ -116,19 +118,19 @@ class Batches:
         if chunk:
             yield chunk
 
-    def _judged(self, number: int, line: bytes, asked: Headers) -> _Parcel | LineAnswer:
+    def _judged(self, number: int, line: bytes, trace: Mapping[str, str]) -> _Parcel | LineAnswer:
         try:
-            return self._parcel(number, line, asked)
+            return self._parcel(number, line, trace)
         except Invalid as refused:
             problem = refusal_of(refused).problem
             return LineAnswer(line=number, status=problem.status, problem=problem)
 
-    def _parcel(self, number: int, line: bytes, asked: Headers) -> _Parcel:
+    def _parcel(self, number: int, line: bytes, trace: Mapping[str, str]) -> _Parcel:
         check_octets(line, self._desk.settings.sending.max_size)
         read = read_json(line, BatchLine)
         fields = {name: getattr(read, name) for name in Submission.__struct_fields__}
         mail = check_id(read.id, "id") if read.id else new_mail_id()
-        return _Parcel(number, mail, encoded(Submission(**fields), mail, asked))
+        return _Parcel(number, mail, encoded(Submission(**fields), mail, trace))
 
     async def _publish(self, parcels: list[_Parcel]) -> list[LineAnswer]:
         try:
@@ -171,6 +173,6 @@ def batch_handler(desk: Desk) -> Any:
         request: Request[Any, Any, Any] = Request(scope)
         if content_type(request) != MEDIA_TYPE:
             raise refusal(415, f"takes {MEDIA_TYPE}")
-        await batches.take(request.headers, receive, send)
+        await batches.take(context_headers(request.headers.items()), receive, send)
 
     return batch

@@ -105,7 +105,8 @@ async def close(request: Incoming, desk: Desk, bodies: Bodies) -> Response[bytes
 )
 async def stats(looks: Looks) -> Response[bytes]:
     """The last look, or a new one."""
-    return answered(await looks.latest())
+    sample, _ = await looks.latest()
+    return answered(sample)
 
 
 class _Sites(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

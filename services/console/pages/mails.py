@@ -25,6 +25,7 @@ from shared.contracts import ContentAnswer, ListAnswer, ListMails, ShowContent, 
 from shared.durations import Duration
 from shared.mail_ids import new_mail_id
 from shared.refusals import Invalid
+from shared.tracing import context_headers
 
 STATES = get_args(StateName)
 
@@ -118,7 +119,8 @@ async def rendered(mail: str, desk: Desk) -> Response[bytes]:
         "X-Frame-Options": "SAMEORIGIN",
         "X-DNS-Prefetch-Control": "off",  # asking for a name tells its owner, too
     }
-    return Response(mail_view.document(seen), media_type="text/html", headers=headers)
+    page = await asyncio.to_thread(mail_view.document, seen)
+    return Response(page, media_type="text/html", headers=headers)
 
 
 @get("/mails/{mail:str}/raw")
@@ -176,7 +178,7 @@ async def send_test_mail(request: Incoming, desk: Desk, showing: Showing) -> Res
     form = {"from": "", "to": "", "hold": "", "subject": "", "text": "", **await fields(request)}
     mail = new_mail_id()
     try:
-        message = encoded(to_submission(form), mail, request.headers)
+        message = encoded(to_submission(form), mail, context_headers(request.headers.items()))
     except Invalid as refused:
         return showing.page(request, "test_mail", 422, form=form, error=refused)
     for refused_message in await desk.publish([message]):

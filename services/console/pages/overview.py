@@ -8,14 +8,13 @@ from litestar import get
 from litestar.response import Template
 
 from services.console.desk import Desk
-from services.console.looking import Looks
+from services.console.looking import SITES, Looks
 from services.console.pages.showing import Showing
 from services.console.reading import Incoming
-from shared.contracts import ListSenders, ListSites, SendersAnswer, SitesAnswer, StageTime
+from shared.contracts import ListSenders, SendersAnswer, StageTime
 from shared.stages import Sample
 from shared.topology import DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
 
-_SITES = 30  # of those that work few are of interest; those that are down come first
 _LANES = [lane_queue(lane) for lane in range(LANES)]
 
 
@@ -48,14 +47,14 @@ def stages(sample: Sample) -> list[Stage]:
         known = [sample.queues.get(queue) for queue in queues]
         return None if None in known else sum(count for count in known if count is not None)
 
-    to_release = waiting(RESOLVE)
-    due = None if to_release is None else to_release + sum(sample.overdue.values())
+    due = states["releasing"] + sum(sample.overdue.values()) if states else None
     final = [rates[name] for name in ("delivered", "bounced") if name in rates]
     settled = sum(final) if final else None
     return [
         Stage("Admission", "judged and stored", waiting(SUBMIT), rates.get("admitted"), times.get("admission")),
         Stage("Hold", "can still be taken back", still_waiting(sample, "held"), None, None),
-        Stage("Release", "due, handed on to a resolver", due, rates.get("released"), times.get("release")),
+        Stage("Release", "due, or being handed on", due, rates.get("released"), times.get("release")),
+        Stage("Route", "a resolver finds where it goes", waiting(RESOLVE), None, None),
         Stage("Lanes", "behind other mail of its site", waiting(*_LANES), None, times.get("claim")),
         Stage("Delivery", "a sender has it", states.get("claimed"), rates.get("delivered"), times.get("delivery")),
         Stage("Outcome", "told to the scheduler", waiting(OUTCOME), settled, times.get("outcome")),
@@ -84,21 +83,20 @@ def tiles(sample: Sample) -> list[Tile]:
 
 
 @get("/")
-async def overview(request: Incoming, desk: Desk, looks: Looks, showing: Showing) -> Template:
+async def overview(request: Incoming, looks: Looks, showing: Showing) -> Template:
     """The first page."""
-    return showing.page(request, "overview", **await _seen(desk, looks))
+    return showing.page(request, "overview", **await _seen(looks))
 
 
 @get("/overview/live")
-async def live(request: Incoming, desk: Desk, looks: Looks, showing: Showing) -> Template:
+async def live(request: Incoming, looks: Looks, showing: Showing) -> Template:
     """The part of it that changes."""
-    return showing.page(request, "overview_live", **await _seen(desk, looks))
+    return showing.page(request, "overview_live", **await _seen(looks))
 
 
-async def _seen(desk: Desk, looks: Looks) -> dict[str, Any]:
-    sample = await looks.latest()
-    seen = (await desk.ask(ListSites(all=True, limit=_SITES), SitesAnswer)).sites if sample.scheduler else []
-    return {"sample": sample, "stages": stages(sample), "tiles": tiles(sample), "sites": seen, "most_sites": _SITES}
+async def _seen(looks: Looks) -> dict[str, Any]:
+    sample, sites = await looks.latest()
+    return {"sample": sample, "stages": stages(sample), "tiles": tiles(sample), "sites": sites, "most_sites": SITES}
 
 
 @get("/senders")
@@ -114,7 +112,7 @@ async def senders_live(request: Incoming, desk: Desk, looks: Looks, showing: Sho
 
 
 async def _senders(desk: Desk, looks: Looks) -> dict[str, Any]:
-    answer, sample = await asyncio.gather(desk.ask(ListSenders(), SendersAnswer), looks.latest())
+    answer, (sample, _) = await asyncio.gather(desk.ask(ListSenders(), SendersAnswer), looks.latest())
     lanes = [(lane, sample.queues.get(lane_queue(lane))) for lane in range(LANES)]
     return {"senders": answer.senders, "lanes": lanes, "revision": sample.revision}
 

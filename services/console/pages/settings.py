@@ -58,7 +58,7 @@ async def _form(
 ) -> Template:
     place = settings_form.place(error.field) if error else ""
     senders = (await desk.ask(ListSenders(), SendersAnswer)).senders
-    greetings = {address: name for sender in senders for address, name in sender.helo.items()}
+    greetings = sorted({(name, address) for sender in senders for address, name in sender.helo.items()})
     return showing.page(
         request, "settings", 422 if error else 200, version=_in_force(answer), next_revision=answer.next_revision,
         form=form, error=error, place=place, comment=comment, greetings=greetings,

@@ -142,3 +142,13 @@ def test_a_kind_of_event_that_there_is_not_is_refused():
 )
 def test_how_long_until_then(span, words):
     assert left(span) == words
+
+
+def test_an_image_that_stands_there_again_and_again_makes_no_page_of_any_size():
+    image = f"Content-Type: image/png\r\nContent-ID: <i>\r\nContent-Transfer-Encoding: base64\r\n\r\n{'QUJD' * 100_000}"
+    text = "Content-Type: text/html\r\n\r\n" + '<img src="cid:i">' * 1000
+    head = 'From: a@x.example\r\nContent-Type: multipart/related; boundary="b"\r\n\r\n'
+    seen = mail_view.view(f"{head}--b\r\n{text}\r\n--b\r\n{image}\r\n--b--\r\n".encode())
+    assert seen.html.count("data:image/png;base64,QUJD") == 5
+    assert seen.html.count("cid:i") == 995
+    assert len(mail_view.document(seen)) < 3_000_000

@@ -6,6 +6,7 @@ import pytest
 
 from services.console.submissions import Wishes, encoded, finished, structured
 from shared.contracts import Submission
+from shared.tracing import context_headers
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STRUCTURED = json.dumps({"from": "a@x.example", "to": "b@y.example"}).encode()
@@ -24,7 +25,8 @@ FINISHED = b"From: a@x.example\r\nTo: b@y.example\r\n\r\nhello\r\n"
 )
 def test_the_trace_of_a_request_goes_with_its_mail_and_no_other_header_does(asked, carried):
     assert structured(STRUCTURED, "application/json", "m1", asked).properties.headers == carried
-    assert encoded(Submission(from_="a@x.example", to="b@y.example"), "m1", asked).properties.headers == carried
+    trace = context_headers(asked.items())
+    assert encoded(Submission(from_="a@x.example", to="b@y.example"), "m1", trace).properties.headers == carried
     message = finished(FINISHED, Wishes(batch="march"), "m1", asked)
     assert message.properties.headers == {"batch": "march", **carried}
     assert message.body == FINISHED

@@ -107,6 +107,7 @@ def test_what_opentelemetry_puts_into_a_message_is_found():
         (b"X-Pillarbox-Batch: =?utf-8?q?a=0Ab?=", "X-Pillarbox-Batch", "has the control character U+000A"),
         (b"X-Pillarbox-Priority: high", "X-Pillarbox-Priority", 'takes "normal" or "urgent"'),
         (b"X-Pillarbox-Holdd: 5m", "X-Pillarbox-Holdd", "did you mean X-Pillarbox-Hold?"),
+        (b"X-Pillarbox-" + b" " * 1_000_000 + b": 5m", "X-Pillarbox-", "there is no such header"),
         (b"X-Pillarbox-Colour: red", "X-Pillarbox-Colour", "known are X-Pillarbox-Hold, "),
         (b"X-Pillarbox-Hold: 5m\r\nX-PILLARBOX-HOLD: 5m", "X-Pillarbox-Hold", "stands twice"),
     ],
@@ -115,6 +116,13 @@ def test_what_is_wrong_in_one_of_them_is_named_by_the_header(header: bytes, fiel
     refused = refusal(FROM + header + b"\r\n\r\nHi\r\n")
     assert refused.field == field
     assert says in refused.reason
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("end", [b"", b"x"])
+def test_a_megabyte_of_blanks_holds_nobody_up(end: bytes):
+    line = b"X-Pillarbox-" + b" " * 1_000_000 + end + b"\r\n"
+    assert read_letter(FROM + line + b"\r\nHi\r\n", NOW).wishes == {}
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,8 @@ def test_a_name_is_kept_for_an_hour():
 @pytest.mark.checklist(32)
 def test_trouble_keeps_the_last_good_name_and_is_looked_at_again_soon():  # item 32
     dns, clock = Dns({**ptr("mx.example"), ("mx.example", "A"): ["192.0.2.1"]}), Clock()
-    said: dict[str, str] = {}
-    names = HeloNames("auto", ask=dns.ask, clock=clock, said=said)
-    assert asyncio.run(names.argument("192.0.2.1")) == said["192.0.2.1"] == "mx.example"
+    names = HeloNames("auto", ask=dns.ask, clock=clock)
+    assert asyncio.run(names.argument("192.0.2.1")) == names.said["192.0.2.1"] == "mx.example"
     good, dns.records = dns.records, {(REVERSE["192.0.2.1"], "PTR"): TROUBLE}
     clock.now = 4000.0
     with capture_logs() as log:
@@ -113,7 +112,7 @@ def test_trouble_keeps_the_last_good_name_and_is_looked_at_again_soon():  # item
     dns.records = {(REVERSE["192.0.2.1"], "PTR"): []}
     clock.now = 4060.0
     with capture_logs() as log:
-        assert asyncio.run(names.argument("192.0.2.1")) == said["192.0.2.1"] == "[192.0.2.1]"
+        assert asyncio.run(names.argument("192.0.2.1")) == names.said["192.0.2.1"] == "[192.0.2.1]"
     assert [(line["event"], line["next"]) for line in log] == [("helo_name_not_found", "say_[192.0.2.1]")]
     dns.records = good
     clock.now = 9000.0
@@ -130,9 +129,10 @@ def test_trouble_keeps_the_last_good_name_and_is_looked_at_again_soon():  # item
     ],
 )
 def test_a_configured_name_is_said_from_every_address(setting, expected):
-    dns, said = Dns({}), dict[str, str]()
-    assert asyncio.run(HeloNames(setting, ask=dns.ask, said=said).argument("192.0.2.1")) == expected
-    assert (dns.asked, said) == ([], {"192.0.2.1": expected})
+    dns = Dns({})
+    names = HeloNames(setting, ask=dns.ask)
+    assert asyncio.run(names.argument("192.0.2.1")) == expected
+    assert (dns.asked, names.said) == ([], {"192.0.2.1": expected})
 
 
 @pytest.mark.checklist(32)
