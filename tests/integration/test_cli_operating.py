@@ -73,6 +73,17 @@ def test_watch_shows_what_waits_where(up: Up):
         assert words in shown.out
 
 
+def test_sites_shows_those_that_are_down_and_with_all_those_that_work(up: Up):
+    nothing = up.command("sites")
+    assert (nothing.code, "every site works" in nothing.err) == (0, True)
+    assert "no site was used in the last hour" in up.command("sites", "--all").err
+    assert up.command(*SEND, "--hold", "0").code == 0
+    wait_until(lambda: "up" in up.command("sites", "--all").out.split(), "the inbox was found working", timeout=30)
+    [site] = up.command("sites", "--all", "--json").json["sites"]
+    assert (site["site"].startswith("relay:127.0.0.1:"), site["state"], site["waiting"]) == (True, "up", 0)
+    assert up.command("sites", "--json").json["sites"] == []
+
+
 def run(url: str, work):
     """Run a coroutine with a broker."""
 
