@@ -1,7 +1,6 @@
 """`python -m services.sender`: takes batches off the lanes, claims them, and delivers them over SMTP."""
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -43,12 +42,10 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
     reporter = Reporter(environment.worker, broker.publisher, desk, journal, lambda: feed.revision)
     finished = asyncio.Event()
     dialler: Dialler | None = None
+    presence = Presence(thread, environment.worker, lambda: feed.revision, lambda: dialler.greetings if dialler else {})
 
     def most() -> int:
         return feed.settings.sending.max_per_connection
-
-    def greetings() -> Mapping[str, str]:
-        return {} if dialler is None else dialler.greetings
 
     async def lanes() -> None:
         nonlocal dialler
@@ -64,7 +61,7 @@ async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -
 
     async def present() -> None:
         await feed.first()
-        await Presence(thread, environment.worker, lambda: feed.revision, greetings).loop()
+        await presence.loop()
 
     async def no_longer() -> None:
         await stop.wait()

@@ -39,7 +39,19 @@ def _die(pipeline: Pipeline, sink: RecordingSink) -> int:
     sink.forget_rules()
     pipeline.client.wait_until(lambda: not victim.running, f"{victim.name} dies")
     pipeline.kill(victim)
+    _wait_for_its_outcomes(pipeline)
     return pipeline.let_lease_run_out(State.CLAIMED, victim)
+
+
+def _wait_for_its_outcomes(pipeline: Pipeline) -> None:
+    """What it had reported before it died may be on its way to the scheduler, and is not what it died with."""
+    counts = [pipeline.count(State.CLAIMED)]
+
+    def no_more_come() -> bool:
+        counts.append(pipeline.count(State.CLAIMED))
+        return len(counts) > 20 and len(set(counts[-20:])) == 1
+
+    pipeline.client.wait_until(no_more_come, "all that it reported is written")
 
 
 def test_its_neighbours_arrive_and_it_waits_for_an_operator(pipeline: Pipeline, sink: RecordingSink):
