@@ -13,6 +13,7 @@ from cli.node import PrivateNode
 from tests.support.chromium import PROGRAM, Watched, chromium, own_profile
 from tests.support.console import PASSWORD, Console
 from tests.support.pipeline import Pipeline, a_mail, relay_to
+from tests.support.ports import wait_until
 from tests.support.rabbitmq import delete_vhost, new_vhost
 from tests.support.sinks import RecordingSink
 from tools.weigh import PAGES, weigh
@@ -157,7 +158,7 @@ def test_the_overview_says_that_the_scheduler_does_not_answer_and_when_it_does_a
 
 def test_figures_that_nobody_renews_are_called_so(watched: Watched):
     page = watched.page
-    page.wait_for_function("window.htmx")
+    wait_until(lambda: bool(page.evaluate("Boolean(window.htmx)")), "the page looks again by itself")
     page.context.set_offline(True)
     expect(page.get_by_text("No longer live.")).to_be_visible()
     page.context.set_offline(False)
@@ -166,7 +167,7 @@ def test_figures_that_nobody_renews_are_called_so(watched: Watched):
 
 def test_figures_of_a_console_that_hangs_are_called_so_as_well(watched: Watched, console: Console):
     page = watched.page
-    page.wait_for_function("window.htmx")
+    wait_until(lambda: bool(page.evaluate("Boolean(window.htmx)")), "the page looks again by itself")
     page.evaluate("htmx.config.timeout = 1000")
     assert console.worker is not None
     console.worker.pause()

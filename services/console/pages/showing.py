@@ -45,7 +45,7 @@ def templates() -> TemplateConfig[JinjaTemplateEngine]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["style"] = STYLE
+    environment.globals |= {"style": STYLE, "icon": _picture("icon"), "nothing": _picture("empty")}
     environment.filters |= {
         "time": moment,
         "moments": moments,
@@ -57,6 +57,12 @@ def templates() -> TemplateConfig[JinjaTemplateEngine]:
         "reply": reply,
     }
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
+
+
+def _picture(name: str) -> Markup:
+    """Within the page: for an image of its own a browser makes a whole document before it paints anything."""
+    drawn = (STATIC / f"{name}.svg").read_text(encoding="utf-8")
+    return Markup(drawn.replace("<svg ", '<svg aria-hidden="true" ', 1))  # noqa: S704  # a file of ours
 
 
 class Showing:
