@@ -14,7 +14,6 @@ from shared.durations import Duration, encode_duration
 from shared.reading import parse_submission
 from shared.refusals import Invalid
 from shared.topology import SUBMIT
-from shared.tracing import context_headers
 
 STRUCTURED = ("application/json", "application/msgpack")
 FINISHED = "message/rfc822"
@@ -95,21 +94,19 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = None
 
 
-def structured(body: bytes, kind: str, mail: str, asked: Mapping[str, str]) -> Message:
-    """The message of a structured submission; `asked` are the headers of the request. Raises Invalid."""
+def structured(body: bytes, kind: str, mail: str, trace: Mapping[str, str]) -> Message:
+    """The message of a structured submission; `trace` is that of the request. Raises Invalid."""
     check_addresses(parse_submission(body, kind))
-    return Message(
-        SUBMIT, "", body, Properties(message_id=mail, content_type=kind, headers=context_headers(asked.items()))
-    )
+    return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=kind, headers=trace))
 
 
-def finished(body: bytes, wishes: Wishes, mail: str, asked: Mapping[str, str]) -> Message:
+def finished(body: bytes, wishes: Wishes, mail: str, trace: Mapping[str, str]) -> Message:
     """The message of a finished one; `asked` are the headers of the request. Raises Invalid."""
     for name, text in (("mail_from", wishes.mail_from), ("rcpt_to", wishes.rcpt_to)):
         _check(name, text or "")
     if not body.strip():
         raise Invalid("content", "is empty; takes a message (RFC 5322)")
-    headers = {**_headers(wishes), **context_headers(asked.items())}
+    headers = {**_headers(wishes), **trace}
     return Message(SUBMIT, "", body, Properties(message_id=mail, content_type=FINISHED, headers=headers))
 
 

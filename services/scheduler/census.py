@@ -23,7 +23,7 @@ _TIMES_THE_COUNT = 200
 
 
 class Census(msgspec.Struct, frozen=True):
-    """What the store holds that is not final: that may be millions, and there may be many more that are."""
+    """What the store holds that is not final; what is final is not counted, there may be many millions of it."""
 
     states: dict[str, int]  # recipients
     overdue: dict[str, int]  # of those held or deferred, whose hold or wait is over, and who are not released

@@ -38,6 +38,7 @@ from shared.contracts import (
 )
 from shared.mail_ids import check_id, new_mail_id
 from shared.reading import check_octets
+from shared.tracing import context_headers
 
 _BrokerUser = Annotated[str, Meta(max_length=255)]
 _Moment = Annotated[datetime, Meta(tz=True)]
@@ -138,11 +139,12 @@ async def _message(request: Incoming, desk: Desk, bodies: Bodies, mail: str) -> 
     wishes = read_query(request, Wishes)
     body = await bodies.read(request, most_octets(max_size))
     check_octets(body, max_size)
+    trace = context_headers(request.headers.items())
     if kind == FINISHED:
-        return finished(body, wishes, mail, request.headers)
+        return finished(body, wishes, mail, trace)
     if wishes != Wishes():
         raise refusal(422, f"parameters go with {FINISHED}; here the body says it", name="invalid")
-    return structured(body, kind, mail, request.headers)
+    return structured(body, kind, mail, trace)
 
 
 def idempotency_key(request: Incoming) -> str:

@@ -69,12 +69,16 @@
     }
     count(target.form);
   });
+
   // Figures that nobody renews look like those of now.
   const stale = (is) => {
     document.getElementById("stale").hidden = !is;
   };
-  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(failure, () => stale(true));
+  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(failure, () => stale(true));
+  }
   document.addEventListener("htmx:afterSwap", () => stale(false));
+
   document.addEventListener("htmx:load", ({ detail }) => localise(detail.elt));
   document.addEventListener("DOMContentLoaded", () => {
     localise(document);

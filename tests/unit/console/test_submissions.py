@@ -24,9 +24,9 @@ FINISHED = b"From: a@x.example\r\nTo: b@y.example\r\n\r\nhello\r\n"
     ],
 )
 def test_the_trace_of_a_request_goes_with_its_mail_and_no_other_header_does(asked, carried):
-    assert structured(STRUCTURED, "application/json", "m1", asked).properties.headers == carried
     trace = context_headers(asked.items())
+    assert structured(STRUCTURED, "application/json", "m1", trace).properties.headers == carried
     assert encoded(Submission(from_="a@x.example", to="b@y.example"), "m1", trace).properties.headers == carried
-    message = finished(FINISHED, Wishes(batch="march"), "m1", asked)
+    message = finished(FINISHED, Wishes(batch="march"), "m1", trace)
     assert message.properties.headers == {"batch": "march", **carried}
     assert message.body == FINISHED
