@@ -10,25 +10,29 @@ def bind(variable: str, host: str, port: int, descriptor: int | None) -> socket.
     """A socket with its address; it does not listen yet. Raises InvalidEnvironment, which names the variable."""
     try:
         return _bound(host, port) if descriptor is None else _inherited(descriptor)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a name that can be no host's
         place = (
             f"fd:{descriptor}" if descriptor is not None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         )
+        why = error.strerror if isinstance(error, OSError) else error
         takes = "an address of this machine, and a port of it where nothing else listens"
         if descriptor is not None:
             takes = "the number of an open socket for TCP"
-        raise InvalidEnvironment(f"{variable}: can not listen on {place}: {error.strerror}; takes {takes}") from error
+        raise InvalidEnvironment(f"{variable}: can not listen on {place}: {why}; takes {takes}") from error
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio switches Nagle's algorithm off only where it is: 40 ms a mail.
+    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    family, *_, address = min(
+        found, key=lambda one: one[0] != socket.AF_INET
+    )  # whoever looks a name up tries that as well
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 is another place
-        bound.bind((host, port))
+        bound.bind(address)
     except OSError:
         bound.close()
         raise

@@ -93,13 +93,17 @@ def read_texts(texts: Mapping[str, str], kind: type[Parameters]) -> Parameters:
     except msgspec.ValidationError as error:
         raise explain(error, dict(texts), kind, decode_duration) from error
     for field in msgspec.structs.fields(kind):
-        _refuse_what_only_looks_right(field.encode_name, texts.get(field.encode_name, ""), getattr(found, field.name))
+        name, text, value = field.encode_name, texts.get(field.encode_name, ""), getattr(found, field.name)
+        if text and value is None:
+            found = msgspec.structs.replace(found, **{field.name: _word(name, text, field.type)})
+        elif text and isinstance(value, datetime) and text[4:5] != "-":
+            raise Invalid(name, f"got {text[:80]}; takes a time such as 2026-11-23T21:04:11Z")
     return found
 
 
-def _refuse_what_only_looks_right(name: str, text: str, value: Any) -> None:
-    """msgspec takes the text "null" for nothing, and numbers for times: a search that lost its bound would find all."""
-    if text and value is None:
-        raise Invalid(name, f"got {text}; takes a value, or is left out")
-    if text and isinstance(value, datetime) and text[4:5] != "-":
-        raise Invalid(name, f"got {text[:80]}; takes a time such as 2026-11-23T21:04:11Z")
+def _word(name: str, text: str, kind: Any) -> Any:
+    """What msgspec took for nothing, the text "null": a label may be called so, but a search may not lose a bound by it."""
+    try:
+        return msgspec.convert(text, kind, strict=True)
+    except msgspec.ValidationError:
+        raise Invalid(name, f"got {text}; takes a value, or is left out") from None

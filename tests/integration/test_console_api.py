@@ -233,6 +233,12 @@ def test_a_search_that_can_not_be_meant_is_refused(api, asked, field):
     assert problem(api.get("/mails", params=asked), 422)["field"] == field
 
 
+def test_a_batch_may_be_called_null(api):
+    submit(api, "null-1", batch="null")
+    until(api, "null-1", "held")
+    assert [mail["id"] for mail in api.get("/mails", params={"batch": "null"}).json()["mails"]] == ["null-1"]
+
+
 def test_a_parameter_given_twice_is_refused(api):
     assert problem(api.get("/mails?limit=1&limit=2"), 422)["field"] == "limit"
 

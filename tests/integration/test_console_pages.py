@@ -1,9 +1,11 @@
 """The web page without a browser: who gets in, what forms need, and what they do."""
 
+import html
 import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -485,6 +487,43 @@ def test_dead_letters_are_shown_and_published_again(ada, console_pipeline):
 def test_the_sender_is_listed(ada, console_pipeline):
     [sender] = console_pipeline.of("sender")
     wait_until(lambda: sender.name in ada.get("/senders").text, "the sender has said that it runs")
+
+
+def turned(ada: Browser, path: str, more: str) -> list[httpx.Response]:
+    """All pages of a list, as one comes to them by the links."""
+    pages = [ada.get(path)]
+    while found := re.search(rf'<a href="([^"]+)">{more}</a>', pages[-1].text):
+        pages.append(ada.get(html.unescape(found[1])))
+    return pages
+
+
+def ids_of(page: httpx.Response) -> list[str]:
+    return re.findall(r">(turn-[0-9]+)</a>", page.text)
+
+
+def test_one_turns_the_pages_of_mails_and_back(ada, console_pipeline):
+    batch = "half & half, 100%"
+    ids = [f"turn-{number}" for number in range(110)]
+    for id in ids:
+        console_pipeline.submit(a_mail(subject=id, hold="1h", batch=batch), id)
+    wait_until(lambda: state_of(console_pipeline, ids[-1]) == "held", "all are held")
+    for first in (f"/mails?batch={quote(batch)}", "/held"):
+        pages = turned(ada, first, "Older mails")
+        assert len(pages) > 1
+        assert [id for page in pages for id in ids_of(page)] == ids[::-1], "each once, the newest first"
+        [back] = re.findall(r'<a href="([^"]+)">Newest</a>', pages[1].text)
+        assert ids_of(ada.get(html.unescape(back))) == ids_of(pages[0])
+
+
+def test_one_turns_the_pages_of_the_suppression_list_and_back(ada):
+    many = "".join(f"{number}@turn.example,one of many\r\n" for number in range(250))
+    token = form_token(ada.get("/suppression").text)
+    ada.http.post("/suppression/import", data={"form_token": token}, files={"file": ("many.csv", many, "text/csv")})
+    pages = turned(ada, "/suppression", "More")
+    assert len(pages) > 1
+    found = [one for page in pages for one in re.findall(r">([0-9]+)@turn.example<", page.text)]
+    assert sorted(found, key=int) == [str(number) for number in range(250)], "each once"
+    assert '<a href="/suppression">First</a>' in pages[1].text
 
 
 def test_a_page_comes_soon(ada):

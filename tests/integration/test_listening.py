@@ -36,6 +36,7 @@ def test_where_another_listens_it_names_the_setting_and_what_it_takes(role: str,
     [
         ("192.0.2.1:8025", "Cannot assign requested address; takes an address of this machine"),
         ("[2001:db8::1]:8025", "; takes an address of this machine"),  # the reason depends on whether there is IPv6
+        ("no..name:8025", "takes an address of this machine"),  # no label of a name is empty
         ("fd:0", "takes the number of an open socket for TCP"),
         ("fd:777", "Bad file descriptor; takes the number of an open socket for TCP"),
     ],
