@@ -447,7 +447,7 @@ _POSTGRESQL_OPTIONS = {
 def open_engine(url: str) -> sa.Engine:
     """An engine for SQLite (WAL, every commit synced) or PostgreSQL.
 
-    Its first connection raises StoreUnusable where a PostgreSQL database has another encoding than UTF8.
+    Its first connection raises StoreUnusable where a PostgreSQL database, or the URL, has another encoding than UTF8.
     """
     parsed = sa.make_url(url)
     on_sqlite = parsed.get_backend_name() == "sqlite"
@@ -455,7 +455,7 @@ def open_engine(url: str) -> sa.Engine:
     connect_args = {name: value for name, value in options.items() if name not in parsed.query}
     if not on_sqlite:
         engine = sa.create_engine(parsed, pool_pre_ping=True, pool_size=2, connect_args=connect_args)
-        sa.event.listen(engine, "connect", _check_encoding)
+        sa.event.listen(engine, "connect", _check_encoding, insert=True)  # before SQLAlchemy asks for texts
         return engine
     engine = sa.create_engine(parsed, connect_args=connect_args)
 
@@ -498,6 +498,9 @@ def _check_encoding(connection: Any, _record: Any) -> None:
             f"the database has the encoding {found}; takes UTF8",
             "make it anew in UTF8: docs/operations.md, When the store fails",
         )
+    asked = connection.info.parameter_status("client_encoding")
+    if asked != "UTF8":
+        raise StoreUnusable(f"its URL asks for the encoding {asked}; takes UTF8", "leave client_encoding out of it")
 
 
 def make_ready(connection: sa.Connection, now: datetime) -> None:

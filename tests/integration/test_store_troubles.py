@@ -167,6 +167,15 @@ def test_a_database_that_has_no_place_for_every_letter_is_refused(rabbitmq, post
     assert "docs/operations.md, When the store fails" in line
 
 
+@pytest.mark.parametrize("role", ["scheduler", "sender"])
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_url_that_asks_for_another_encoding_is_refused(rabbitmq, postgres: PrivatePostgres, role, encoding):
+    url = postgres.new_database()
+    line = said_at_its_end(role, new_vhost(rabbitmq), f"{url}{'&' if '?' in url else '?'}client_encoding={encoding}")
+    assert f"its URL asks for the encoding {encoding}; takes UTF8" in line
+    assert "leave client_encoding out of it" in line
+
+
 def said_at_its_end(role: str, amqp_url: str, store_url: str) -> str:
     """The one error of a worker that ends at once."""
     done = subprocess.run(
