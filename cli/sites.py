@@ -13,7 +13,9 @@ from shared.contracts import ListSites, SiteLine, SitesAnswer
 
 
 def list_sites(
-    every: Annotated[bool, typer.Option("--all", help="Those that work, too: a thousand at most, those used last.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Those that work, too: a thousand at most, those used last.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     timeout: TimeoutOption = ANSWER_TIME,
     as_json: JsonOption = False,
