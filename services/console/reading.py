@@ -102,7 +102,7 @@ def read_texts(texts: Mapping[str, str], kind: type[Parameters]) -> Parameters:
 
 
 def _word(name: str, text: str, kind: Any) -> Any:
-    """What msgspec took for nothing, the text "null": a label may be called so, but a search may not lose a bound by it."""
+    """The text "null", which msgspec took for nothing: a label may be called so, but no search loses a bound by it."""
     try:
         return msgspec.convert(text, kind, strict=True)
     except msgspec.ValidationError:
