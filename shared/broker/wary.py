@@ -88,6 +88,7 @@ class WaryConsumer(Consumer):
         def consume(_frame: Any) -> None:
             if channel.is_open and channel.consumer_tags:  # the first one still stands
                 channel.basic_consume(self._queue, self._receiver())
+                self._granted += self._more
 
         if self._more:
             channel.basic_qos(prefetch_count=self._more, callback=consume)
