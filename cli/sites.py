@@ -14,7 +14,7 @@ from shared.contracts import ListSites, SiteLine, SitesAnswer
 
 def list_sites(
     every: Annotated[
-        bool, typer.Option("--all", help="Those that work, too: a thousand at most, those used last.")
+        bool, typer.Option("--all", help="Those that work, too, the last used first; a thousand in all.")
     ] = False,
     home: HomeOption = DEFAULT_HOME,
     timeout: TimeoutOption = ANSWER_TIME,

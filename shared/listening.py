@@ -24,9 +24,8 @@ def bind(variable: str, host: str, port: int, descriptor: int | None) -> socket.
 def _bound(host: str, port: int) -> socket.socket:
     # The protocol is named because asyncio switches Nagle's algorithm off only where it is: 40 ms a mail.
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    family, *_, address = min(
-        found, key=lambda one: one[0] != socket.AF_INET
-    )  # whoever looks a name up tries that as well
+    # IPv4 first: whoever looks a name up that has both tries that as well.
+    family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -21,7 +21,7 @@ from tests.support.ports import wait_until
 
 VISITS = 7
 WINDOW_RESTS_MS = 3000  # the browser's trace: what is read for the window itself comes in its first 1.2 s
-TAB_RESTS_MS = 500
+TAB_RESTS_MS = 500  # the empty tab has a process, too, which starts meanwhile
 SMALLEST = "/health"  # a line of JSON: what the browser takes for next to nothing
 PAGES = (
     "/", "/mails", "/held", "/settings", "/settings/document", "/settings/history", "/suppression", "/dead-letters",

@@ -71,7 +71,7 @@ class WaryConsumer(Consumer):
 
     def _subscribe_anew(self) -> None:
         if self._kept and self._channel is not None:
-            if self._ended and self._window.empty:
+            if self._ended and self._window.empty and not self._unsent:
                 suspect = self._kept.pop(self._chance.randrange(len(self._kept)))
                 super()._on_delivery(self._channel, suspect)
         else:
@@ -88,7 +88,6 @@ class WaryConsumer(Consumer):
         def consume(_frame: Any) -> None:
             if channel.is_open and channel.consumer_tags:  # the first one still stands
                 channel.basic_consume(self._queue, self._receiver())
-                self._granted += self._more
 
         if self._more:
             channel.basic_qos(prefetch_count=self._more, callback=consume)

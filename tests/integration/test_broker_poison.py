@@ -15,6 +15,7 @@ from shared.broker import SUSPECT_AFTER, Broker, Delivery, binding, exchange, qu
 from shared.topology import DELIVERY_LIMIT
 from tests.support.broker import QUORUM, drained, numbered, opened, run, to_queue, until, until_counted
 from tests.support.mortal_worker import POISON
+from tests.support.rabbitmq import drop_connections
 
 pytestmark = pytest.mark.each_rabbitmq
 
@@ -117,6 +118,33 @@ def test_a_suspect_that_comes_among_others_is_kept_until_they_are_done_and_comes
             consumer.ack([suspect])
             [more] = await consumer.batch(1)
             assert more.body == b"more"
+
+    run(scene())
+
+
+def test_a_suspect_comes_alone_when_the_broker_has_heard_that_the_others_are_done(rabbitmq, amqp_url, monkeypatch):
+    monkeypatch.setattr("shared.broker.consumer.ACK_GATHER_S", 0.5)  # longer than the subscription takes to end
+
+    async def scene() -> None:
+        async with opened(amqp_url, queue("q", QUORUM)) as broker:
+            await broker.publisher.publish(to_queue("q", b"suspect"))
+            await _sent_back(broker, 1)
+            held = await broker.get("q", 1)
+            await broker.publisher.publish(to_queue("q", *numbered(5)))
+            consumer = broker.consume_warily("q", 1000)
+            others: list[Delivery] = []
+            while len(others) < 5:
+                others += await consumer.batch(10)
+            await held.close()
+            consumer.ack(others)
+            [suspect] = await consumer.batch(10)
+            assert suspect.body == b"suspect"
+            await asyncio.to_thread(drop_connections, rabbitmq)  # as if it had killed the worker
+            [again] = await consumer.batch(10)
+            assert again.body == b"suspect"
+            consumer.ack([again])
+            await consumer.close()
+            await until_counted(broker, "q", 0)
 
     run(scene())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import listening
 from tests.support.pipeline import Worker
 from tests.support.ports import free_port, is_listening
 
@@ -45,6 +46,14 @@ def test_what_is_no_place_to_listen_is_refused_likewise(role: str, variable: str
     said = said_at_its_end(role, **{variable: place})
     assert said.startswith(f"pillarbox {role}: {variable}: can not listen on {place}: ")
     assert reason in said
+
+
+def test_a_name_that_has_both_kinds_of_address_is_listened_on_by_ipv4(monkeypatch: pytest.MonkeyPatch):
+    both = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
+    found = [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for family, address in both]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+    with listening.bind("PILLARBOX_CONSOLE_LISTEN", "console.example", 0, None) as bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("role", ["scheduler", "resolver", "sender", "gateway", "console"])
