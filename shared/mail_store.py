@@ -491,7 +491,7 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def _check_encoding(connection: Any, _record: Any) -> None:
-    """A database in another one has no place for the subjects and addresses of some mails."""
+    """In another one there is no place for the subjects and addresses of some mails, or texts come as octets."""
     found = connection.info.parameter_status("server_encoding")
     if found != "UTF8":
         raise StoreUnusable(

@@ -35,7 +35,8 @@ Serve = Callable[[Environment, Broker, asyncio.Event], Awaitable[None]]
 def run(role: str, serve: Serve) -> None:
     """Run a worker until SIGTERM or SIGINT. `serve` gets a connected broker, and the event that asks it to stop.
 
-    Exits with 1 when a variable is wrong, with 2 when the broker or the store says that starting again would not help.
+    Exits with 1 when a variable is wrong, with 2 when the broker or the store says that starting again would not help,
+    or the port for metrics is taken.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords and mail
     try:

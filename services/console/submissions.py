@@ -101,7 +101,7 @@ def structured(body: bytes, kind: str, mail: str, trace: Mapping[str, str]) -> M
 
 
 def finished(body: bytes, wishes: Wishes, mail: str, trace: Mapping[str, str]) -> Message:
-    """The message of a finished one; `asked` are the headers of the request. Raises Invalid."""
+    """The message of a finished one; `trace` is that of the request. Raises Invalid."""
     for name, text in (("mail_from", wishes.mail_from), ("rcpt_to", wishes.rcpt_to)):
         _check(name, text or "")
     if not body.strip():

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cli.guarded import GuardedProcess
-from shared.broker import SUSPECT_AFTER, Broker, Delivery, binding, exchange, queue
+from shared.broker import SUSPECT_AFTER, Broker, Consumer, Delivery, binding, exchange, queue
 from shared.topology import DELIVERY_LIMIT
 from tests.support.broker import QUORUM, drained, numbered, opened, run, to_queue, until, until_counted
 from tests.support.mortal_worker import POISON
@@ -94,18 +94,24 @@ def test_what_has_gone_back_again_and_again_comes_one_at_a_time_and_the_rest_in_
     run(scene())
 
 
+async def _suspect_among_others(broker: Broker) -> tuple[Consumer, list[Delivery]]:
+    """Who has five others in hand, and is about to get the suspect."""
+    await broker.publisher.publish(to_queue("q", b"suspect"))
+    await _sent_back(broker, 1)
+    held = await broker.get("q", 1)
+    await broker.publisher.publish(to_queue("q", *numbered(5)))
+    consumer = broker.consume_warily("q", 1000)
+    others: list[Delivery] = []
+    while len(others) < 5:
+        others += await consumer.batch(10)
+    await held.close()
+    return consumer, others
+
+
 def test_a_suspect_that_comes_among_others_is_kept_until_they_are_done_and_comes_alone(amqp_url):
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
-            await broker.publisher.publish(to_queue("q", b"suspect"))
-            await _sent_back(broker, 1)
-            held = await broker.get("q", 1)
-            await broker.publisher.publish(to_queue("q", *numbered(5)))
-            consumer = broker.consume_warily("q", 1000)
-            others: list[Delivery] = []
-            while len(others) < 5:
-                others += await consumer.batch(10)
-            await held.close()
+            consumer, others = await _suspect_among_others(broker)
             while not await broker.count("q"):  # it takes more until it has ended its subscription
                 await broker.publisher.publish(to_queue("q", b"more"))
             while consumer.waiting:
@@ -127,15 +133,7 @@ def test_a_suspect_comes_alone_when_the_broker_has_heard_that_the_others_are_don
 
     async def scene() -> None:
         async with opened(amqp_url, queue("q", QUORUM)) as broker:
-            await broker.publisher.publish(to_queue("q", b"suspect"))
-            await _sent_back(broker, 1)
-            held = await broker.get("q", 1)
-            await broker.publisher.publish(to_queue("q", *numbered(5)))
-            consumer = broker.consume_warily("q", 1000)
-            others: list[Delivery] = []
-            while len(others) < 5:
-                others += await consumer.batch(10)
-            await held.close()
+            consumer, others = await _suspect_among_others(broker)
             consumer.ack(others)
             [suspect] = await consumer.batch(10)
             assert suspect.body == b"suspect"
