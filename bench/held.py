@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 from bench.pillarbox import Numbered
 from bench.pipeline import FAILURES, Pipeline
-from shared.contracts import Release, ReleaseAnswer
+from shared.contracts.answers import ReleaseAnswer
+from shared.contracts.commands import Release
 
 HOLD = {"hold": "1d"}  # the group `sending` of the settings
 

@@ -25,7 +25,8 @@ from cli.client import Client
 from cli.node import PrivateNode
 from shared import topology
 from shared.broker import Broker, Message, Properties
-from shared.contracts import Command, Stats, StatsAnswer
+from shared.contracts.answers import StatsAnswer
+from shared.contracts.commands import Command, Stats
 from shared.mail_store import contents, open_engine
 from shared.settings import SettingsDocument, encode_document
 from shared.topology import SETTINGS

@@ -11,7 +11,7 @@ from cli.home import Home, find_broker
 from shared import topology
 from shared.broker import Broker, Message, Refused
 from shared.commander import Commander, NotAnswered, NotTaken
-from shared.contracts import Command
+from shared.contracts.commands import Command
 from shared.environment import user_of, without_password
 from shared.refusals import Invalid
 

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from shared.contracts import StateName
+from shared.contracts.words import StateName
 from shared.settings_table import setting_names
 
 

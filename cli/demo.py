@@ -32,17 +32,9 @@ from cli.output import counted, margin, plain, print_json, remark, say, screen, 
 from cli.settings_publish import current_settings, in_force
 from cli.story import retracted_lines
 from shared.broker import Consumer, Message
-from shared.contracts import (
-    DeliveredEvent,
-    Event,
-    Held,
-    MailEvent,
-    Replace,
-    ReplaceAnswer,
-    Retract,
-    RetractAnswer,
-    RetractedMail,
-)
+from shared.contracts.answers import ReplaceAnswer, RetractAnswer, RetractedMail
+from shared.contracts.commands import Replace, Retract
+from shared.contracts.events import DeliveredEvent, Event, Held, MailEvent
 from shared.durations import format_duration
 from shared.topology import EVENTS
 

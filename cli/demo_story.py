@@ -12,7 +12,9 @@ import msgspec
 from cli.inbox import file_time
 from cli.output import encode_hook
 from shared.broker import Message, Properties
-from shared.contracts import DeliveredEvent, Event, RetractedEvent, RetractResult, Submission
+from shared.contracts.answers import RetractResult
+from shared.contracts.events import DeliveredEvent, Event, RetractedEvent
+from shared.contracts.submissions import Submission
 from shared.durations import Duration
 from shared.topology import SUBMIT
 

@@ -25,7 +25,8 @@ from cli.output import counted, plain, print_json, remark, screen, table
 from cli.settings_publish import current_settings, in_force
 from services.sender.helo import HeloNames
 from shared.addresses import check_spec, domain_of
-from shared.contracts import Stats, StatsAnswer
+from shared.contracts.answers import StatsAnswer
+from shared.contracts.commands import Stats
 from shared.dns_questions import Ask, dns_ask
 from shared.reverse_dns import egress_addresses
 from shared.settings import Settings, parse_settings

@@ -20,7 +20,7 @@ from services.sender.channel import Channel, channel_of
 from services.sender.helo import HeloNames
 from services.sender.login import Login
 from services.sender.tls import TlsPolicy, is_implicit, policy_of
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts.work import Host, Route, TlsMode
 from shared.smtp_reply import Reply
 
 PATIENCE_S = 10.0  # for each answer

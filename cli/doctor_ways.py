@@ -14,7 +14,7 @@ from services.sender.auth import SignIn, choose_mechanism
 from services.sender.helo import HeloNames
 from services.sender.login import Login, Logins
 from services.sender.tls import TlsPolicy, policy_of
-from shared.contracts import Credentials, Host, Route, TlsMode
+from shared.contracts.work import Credentials, Host, Route, TlsMode
 from shared.settings import Settings
 from shared.smtp_reply import Reply
 

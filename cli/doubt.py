@@ -12,7 +12,8 @@ from cli.home import Home
 from cli.mails import BatchSelector, IdsArgument, RecipientSelector, selections
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import counted, plain, print_json, remark, say
-from shared.contracts import Close, CloseAnswer, Command, DoubtfulMail, Resend, ResendAnswer
+from shared.contracts.answers import CloseAnswer, DoubtfulMail, ResendAnswer
+from shared.contracts.commands import Close, Command, Resend
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import tomli_w
 
 from cli.failures import CommandFailed, usage
 from cli.output import show_time
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.refusals import Invalid
 from shared.settings import parse_toml
 from shared.settings_change import judged

@@ -10,7 +10,7 @@ from cli.failures import CommandFailed, ExitCode
 from cli.home import InboxPlace
 from cli.settings_publish import author, current_settings, in_force, publish_settings, with_assignments
 from shared.broker import Broker
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.settings import Settings, SettingsDocument, to_document
 from shared.settings_change import settings_message
 from shared.settings_diff import Change, changes

@@ -14,19 +14,9 @@ from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import counted, plain, print_json, remark, say, screen, table
 from cli.story import list_row, retracted_lines, story_lines
-from shared.contracts import (
-    Command,
-    ListAnswer,
-    ListMails,
-    Release,
-    ReleaseAnswer,
-    Retract,
-    RetractAnswer,
-    RetractResult,
-    Show,
-    ShowAnswer,
-    StateName,
-)
+from shared.contracts.answers import ListAnswer, ReleaseAnswer, RetractAnswer, RetractResult, ShowAnswer
+from shared.contracts.commands import Command, ListMails, Release, Retract, Show
+from shared.contracts.words import StateName
 
 T = TypeVar("T")
 

@@ -21,7 +21,8 @@ from cli.submission import (
     to_handling,
     to_submission,
 )
-from shared.contracts import FinishedMail, Replace, ReplaceAnswer, ReplaceResult
+from shared.contracts.answers import ReplaceAnswer, ReplaceResult
+from shared.contracts.commands import FinishedMail, Replace
 
 FileArgument = Annotated[
     str | None,

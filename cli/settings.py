@@ -14,7 +14,8 @@ from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import plain, print_json, remark, say, screen, show_time, table
 from cli.settings_publish import current_settings, in_force, publish_settings, with_assignments
-from shared.contracts import SettingsAnswer, SettingsVersion, ShowSettings
+from shared.contracts.answers import SettingsAnswer, SettingsVersion
+from shared.contracts.commands import ShowSettings
 from shared.settings_change import judged
 from shared.settings_diff import Change, changes, look_up, shown
 

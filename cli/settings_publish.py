@@ -9,7 +9,8 @@ from typing import Any
 from cli.client import Client, not_taken
 from cli.failures import CommandFailed, ExitCode, usage
 from shared.commander import NotAnswered
-from shared.contracts import SettingsAnswer, SettingsVersion, ShowSettings
+from shared.contracts.answers import SettingsAnswer, SettingsVersion
+from shared.contracts.commands import ShowSettings
 from shared.settings import SettingsDocument, change
 from shared.settings_change import Overtaken, judged, settings_message, until_in_force
 

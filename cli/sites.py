@@ -9,7 +9,8 @@ from cli.client import ANSWER_TIME, with_client
 from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import brief_time, plain, print_json, remark, screen, table
-from shared.contracts import ListSites, SiteLine, SitesAnswer
+from shared.contracts.answers import SiteLine, SitesAnswer
+from shared.contracts.commands import ListSites
 
 
 def list_sites(

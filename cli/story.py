@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from cli.output import brief_time, counted, show_time
-from shared.contracts import MailLine, RecipientState, RetractedMail, RetractResult, Step, Story
+from shared.contracts.answers import MailLine, RecipientState, RetractedMail, RetractResult, Step, Story
 
 
 def story_lines(story: Story, zone: tzinfo | None = None) -> list[str]:

@@ -12,7 +12,8 @@ import msgspec
 
 from cli.failures import usage
 from shared.addresses import parse_addresses
-from shared.contracts import MAX_MAIL_ID, Attachment, Notify, Ret, Submission
+from shared.contracts.submissions import Attachment, Submission
+from shared.contracts.words import MAX_MAIL_ID, Notify, Ret
 from shared.durations import Duration
 
 _MAX_BATCH = 200  # characters, as the contract says

@@ -17,17 +17,14 @@ from cli.home import Home
 from cli.options import DEFAULT_HOME, HomeOption, JsonOption, TimeoutOption
 from cli.output import brief_time, plain, print_json, print_json_line, remark, screen, table
 from cli.settings_publish import author
-from shared.contracts import (
-    AddSuppressions,
-    ListSuppressions,
+from shared.contracts.answers import (
     RefusedAddress,
-    RemoveSuppressions,
-    SuppressedAddress,
     SuppressionLine,
     SuppressionsAdded,
     SuppressionsAnswer,
     SuppressionsRemoved,
 )
+from shared.contracts.commands import AddSuppressions, ListSuppressions, RemoveSuppressions, SuppressedAddress
 from shared.refusals import Invalid
 from shared.suppression_file import COLUMNS, entry_of, portions, read_entries, row_of, why
 

@@ -30,7 +30,7 @@ from cli.supervisor import Plan, Supervisor, TooMany
 from cli.up_socket import Refused, Reply, Scale, Scaled, request, serving
 from cli.welcome import command_line, suggestions, welcome
 from shared.broker import Broker
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.environment import amqp_url
 from shared.mail_log import start_log
 

@@ -13,7 +13,7 @@ from cli.first_settings import relays_to
 from cli.home import Home, RunFile
 from cli.options import DEFAULT_HOME
 from cli.output import plain
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.environment import without_password
 from shared.topology import SUBMIT
 

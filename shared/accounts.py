@@ -18,7 +18,7 @@ import tomli_w
 from msgspec import Meta, Struct
 
 from shared.addresses import check_spec, domain_of
-from shared.contracts import BatchLabel
+from shared.contracts.words import BatchLabel
 from shared.durations import Duration, decode_duration
 from shared.passwords import check_hash
 from shared.refusals import Invalid, explain

@@ -9,7 +9,11 @@ import msgspec
 import yaml
 
 from shared import topology
-from shared.contracts import Answer, Command, Event, OutcomeReport, RouteRequests, SendRequests, Submission
+from shared.contracts.answers import Answer
+from shared.contracts.commands import Command
+from shared.contracts.events import Event
+from shared.contracts.submissions import Submission
+from shared.contracts.work import OutcomeReport, RouteRequests, SendRequests
 from shared.durations import TAKES, Duration
 from shared.settings import SettingsDocument
 
@@ -79,7 +83,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Pillarbox",
             "version": "1",
-            "description": "Generated from shared/contracts.py by `make docs`; do not edit. "
+            "description": "Generated from shared/contracts by `make docs`; do not edit. "
             "Unknown fields are refused. Hops between the services are msgpack arrays, fields in order.",
             "license": {"name": "Apache-2.0"},
         },

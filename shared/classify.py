@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.contracts import BounceClass
+from shared.contracts.words import BounceClass
 from shared.smtp_reply import Reply, Severity, severity
 
 _RULES = Path(__file__).with_name("bounce_rules.toml")

@@ -7,7 +7,8 @@ from typing import TypeVar
 import msgspec
 
 from shared.broker import FULL, Broker, Caller, Refused
-from shared.contracts import Answer, Command, Refusal
+from shared.contracts.answers import Answer, Refusal
+from shared.contracts.commands import Command
 from shared.durations import encode_duration
 from shared.refusals import Invalid
 from shared.topology import CONTROL

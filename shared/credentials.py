@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.addresses import refuse_control_characters
-from shared.contracts import Credentials, SecretReference
+from shared.contracts.work import Credentials, SecretReference
 from shared.refusals import Invalid
 
 _REFERENCE = '{ env = "NAME" }, { file = "/path" } or { command = "name" }'

@@ -4,7 +4,7 @@ import os
 import re
 import time
 
-from shared.contracts import MAX_MAIL_ID
+from shared.contracts.words import MAX_MAIL_ID
 from shared.refusals import Invalid
 
 _ID = re.compile("[^\x00-\x20\x7f\ufffd]+")  # U+FFFD stands for what was no UTF-8: two such ids would be one

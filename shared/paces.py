@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from msgspec import Struct
 
-from shared.contracts import Pace
+from shared.contracts.work import Pace
 from shared.mail_store import insert_missing, paces
 from shared.settings import interval_of
 

@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from shared.contracts import SenderLine
+from shared.contracts.answers import SenderLine
 from shared.mail_store import greetings, senders
 
 SAY_EVERY = timedelta(seconds=10)

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.contracts import FinishedMail, Submission
+from shared.contracts.commands import FinishedMail
+from shared.contracts.submissions import Submission
 from shared.durations import decode_duration
 from shared.refusals import UNREADABLE, Invalid, explain, read_plain
 

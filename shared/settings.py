@@ -15,7 +15,9 @@ import tomli_w
 from msgspec import Meta, Struct
 
 from shared.addresses import check_spec, parse_addresses, refuse_control_characters
-from shared.contracts import Credentials, EventKind, Pace, Revision, TlsMode
+from shared.contracts.events import EventKind
+from shared.contracts.words import Revision
+from shared.contracts.work import Credentials, Pace, TlsMode
 from shared.credentials import check_credentials, refuse_plain_secrets
 from shared.durations import Duration, decode_duration, encode_duration
 from shared.host_names import address_in, is_fit

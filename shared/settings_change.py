@@ -5,7 +5,8 @@ from typing import Any
 
 from shared.broker import Message, Properties
 from shared.commander import Commander, NotAnswered
-from shared.contracts import SettingsAnswer, SettingsVersion, ShowSettings
+from shared.contracts.answers import SettingsAnswer, SettingsVersion
+from shared.contracts.commands import ShowSettings
 from shared.settings import SettingsDocument, encode_document, parse_settings, to_document
 from shared.settings_diff import changes
 from shared.topology import SETTINGS

@@ -6,7 +6,8 @@ import msgspec
 
 from shared.broker import Broker, BrokerRefused
 from shared.commander import Commander, NotAnswered, NotTaken
-from shared.contracts import StageTime, Stats, StatsAnswer
+from shared.contracts.answers import StageTime, StatsAnswer
+from shared.contracts.commands import Stats
 from shared.topology import CONTROL, DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
 
 # (what a person calls it, its queues)

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from shared.contracts import BounceClass, SuppressedAddress, SuppressionLine
+from shared.contracts.answers import SuppressionLine
+from shared.contracts.commands import SuppressedAddress
+from shared.contracts.words import BounceClass
 from shared.refusals import UNREADABLE, Invalid
 
 COLUMNS = SuppressedAddress.__struct_fields__

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from shared.addresses import refuse_control_characters
-from shared.contracts import MAX_MAIL_ID, Notify, Ret
+from shared.contracts.words import MAX_MAIL_ID, Notify, Ret
 from shared.durations import Duration, decode_duration
 from shared.refusals import Invalid, explain
 

@@ -15,7 +15,8 @@ from bench.pipeline import Pipeline, Place, new_place, relay_to
 from bench.processes import Meter
 from bench.results import Failed, Goal, Measurement, Plan
 from bench.sink import Sink
-from shared.contracts import Release, ReleaseAnswer, Retract, RetractAnswer, RetractResult, Show, ShowAnswer
+from shared.contracts.answers import ReleaseAnswer, RetractAnswer, RetractResult, ShowAnswer
+from shared.contracts.commands import Release, Retract, Show
 
 _CONTENT = message(4096)
 _ASKED = 100  # shown, and as many retracted

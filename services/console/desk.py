@@ -9,7 +9,8 @@ import structlog
 
 from shared.broker import Broker, Message, Refused
 from shared.commander import Commander, NotTaken
-from shared.contracts import Command, SettingsAnswer, SettingsVersion
+from shared.contracts.answers import SettingsAnswer, SettingsVersion
+from shared.contracts.commands import Command
 from shared.dead_letters import DeadLetter, Redrive, read_letters, redrive
 from shared.settings import Settings, SettingsDocument
 from shared.settings_change import current_settings, settings_message, until_in_force

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from services.console.desk import Desk, within
 from shared.commander import Commander, NotAnswered, NotTaken
-from shared.contracts import ListSites, SiteLine, SitesAnswer
+from shared.contracts.answers import SiteLine, SitesAnswer
+from shared.contracts.commands import ListSites
 from shared.stages import Sample, look, with_rates
 
 _FRESH_S = 1.0

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from shared.addresses import parse_addresses
 from shared.broker import Message, Properties
-from shared.contracts import AddressList, BatchLabel, Notice, Priority, Ret, Submission
+from shared.contracts.submissions import Submission
+from shared.contracts.words import AddressList, BatchLabel, Notice, Priority, Ret
 from shared.durations import Duration, encode_duration
 from shared.reading import parse_submission
 from shared.refusals import Invalid

@@ -26,7 +26,7 @@ from services.resolver.plan import (
     site_of,
     without_own,
 )
-from shared.contracts import Host
+from shared.contracts.work import Host
 from shared.host_names import address_in
 from shared.outcomes import Bounced, Deferred
 from shared.settings import Settings

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from services.resolver.lanes import lanes_for
 from services.resolver.routing import Assigned
-from shared.contracts import Pace
+from shared.contracts.work import Pace
 
 
 class Part(Struct, frozen=True):

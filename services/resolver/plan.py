@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.resolver.answers import Answer, Failed, Found, Looped, Missing, MxRecord
 from services.resolver.domains import is_host_name, no_such_domain
-from shared.contracts import Host
+from shared.contracts.work import Host
 from shared.outcomes import Bounced, Deferred
 from shared.smtp_reply import own_verdict
 

@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from shared.contracts import Host, Route
+from shared.contracts.work import Host, Route
 from shared.settings import RelayRoute, Settings
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from services.resolver.domains import domain_of
 from services.resolver.plan import MxHosts
 from services.resolver.relay import relay_route
-from shared.contracts import Pace, Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
+from shared.contracts.work import Pace, Recipient, RecipientOutcome, Route, RouteRequest, SendRequest
 from shared.outcomes import Bounced, Deferred
 from shared.settings import Settings, limit_of, pace_of
 

@@ -13,7 +13,7 @@ from services.resolver.parts import Part, parts_of
 from services.resolver.routing import Routed, route
 from shared import metrics
 from shared.broker import Consumer, Delivery, Message, Publisher
-from shared.contracts import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
+from shared.contracts.work import OutcomeReport, RecipientOutcome, RouteRequest, RouteRequests, SendRequests
 from shared.dead import put_aside
 from shared.outcomes import Deferred, Parked
 from shared.refusals import UNREADABLE

@@ -7,7 +7,9 @@ from services.scheduler.compose import compose
 from services.scheduler.composed import Composed, Draft, Wishes
 from services.scheduler.finished import take_finished
 from shared.broker import Properties
-from shared.contracts import FinishedMail, Notify, Submission
+from shared.contracts.commands import FinishedMail
+from shared.contracts.submissions import Submission
+from shared.contracts.words import Notify
 from shared.durations import Duration
 from shared.limits import check_recipients
 from shared.mail_ids import check_id, new_mail_id

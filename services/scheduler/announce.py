@@ -10,7 +10,8 @@ from services.scheduler.outcomes import key_of
 from services.scheduler.suppression import Suppressed
 from shared import metrics
 from shared.broker import Message, Properties, Publisher
-from shared.contracts import BounceClass, Event, EventKind, Rejected
+from shared.contracts.events import Event, EventKind, Rejected
+from shared.contracts.words import BounceClass
 from shared.refusals import Invalid
 from shared.settings_feed import SettingsFeed
 from shared.topology import EVENTS

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from services.scheduler.encodings import base64_lines, quoted_printable
 from services.scheduler.long_lines import has_long_line
 from shared.addresses import refuse_control_characters
-from shared.contracts import Attachment, Submission
+from shared.contracts.submissions import Attachment, Submission
 from shared.refusals import Invalid
 
 # Seven-bit bodies: every receiver takes them, and nothing on the way may change them.

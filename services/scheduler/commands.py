@@ -2,7 +2,9 @@
 
 import msgspec
 
-from shared.contracts import Command, FinishedMail, MailId, Replace, Submission
+from shared.contracts.commands import Command, FinishedMail, Replace
+from shared.contracts.submissions import Submission
+from shared.contracts.words import MailId
 from shared.durations import decode_duration
 from shared.reading import check_octets, parse_mail
 from shared.refusals import UNREAD, UNREADABLE, Invalid, explain, read_plain

@@ -8,7 +8,8 @@ from services.scheduler.composed import Composed
 from services.scheduler.header_rules import ADDRESS_HEADERS, check_encodable, check_single, unsubscribe_lines
 from services.scheduler.headers import address_line, date_line, message_id_line, text_line
 from shared.addresses import Address, ascii_domain_of, check_spec, parse_addresses, refuse_control_characters
-from shared.contracts import AddressList, Submission
+from shared.contracts.submissions import Submission
+from shared.contracts.words import AddressList
 from shared.limits import check_head, check_headers, check_recipients
 from shared.refusals import Invalid
 from shared.settings import Identity

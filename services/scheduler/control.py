@@ -24,42 +24,43 @@ from services.scheduler.settings_keeper import SettingsKeeper
 from shared import metrics
 from shared.addresses import check_spec, refuse_control_characters
 from shared.broker import REPLY_TO, Consumer, Delivery, Message, Properties, Publisher
-from shared.contracts import (
-    AddSuppressions,
+from shared.contracts.answers import (
     Answer,
-    Close,
     CloseAnswer,
-    Command,
     ListAnswer,
+    Refusal,
+    ReleaseAnswer,
+    ReplaceAnswer,
+    ReplaceResult,
+    ResendAnswer,
+    RetractAnswer,
+    SendersAnswer,
+    SettingsAnswer,
+    ShowAnswer,
+    SitesAnswer,
+    StatsAnswer,
+    SuppressionsAdded,
+)
+from shared.contracts.commands import (
+    AddSuppressions,
+    Close,
+    Command,
     ListMails,
     ListSenders,
     ListSites,
     ListSuppressions,
-    Refusal,
     Release,
-    ReleaseAnswer,
     RemoveSuppressions,
     Replace,
-    ReplaceAnswer,
-    Replaced,
-    ReplaceResult,
     Resend,
-    ResendAnswer,
     Retract,
-    RetractAnswer,
-    RetractedEvent,
     Selector,
-    SendersAnswer,
-    SettingsAnswer,
     Show,
-    ShowAnswer,
     ShowContent,
     ShowSettings,
-    SitesAnswer,
     Stats,
-    StatsAnswer,
-    SuppressionsAdded,
 )
+from shared.contracts.events import Replaced, RetractedEvent
 from shared.mail_ids import check_id
 from shared.mail_store import StoreThread
 from shared.presence import list_present

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from services.scheduler.recall import ANSWERED, note, page_of
-from shared.contracts import DeliveredEvent, DoubtfulMail, Selector
+from shared.contracts.answers import DoubtfulMail
+from shared.contracts.commands import Selector
+from shared.contracts.events import DeliveredEvent
 from shared.mail_store import RETRACTABLE, State, chunks, recipients
 
 _CLOSED = "closed by an operator; the receiver's own answer was lost"

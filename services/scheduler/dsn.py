@@ -18,7 +18,7 @@ from services.scheduler.composed import Composed
 from services.scheduler.dsn_words import advice_on
 from services.scheduler.headers import address_line, date_line, message_id_line, text_line
 from shared.addresses import Address, ascii_domain_of
-from shared.contracts import MAX_MAIL_ID
+from shared.contracts.words import MAX_MAIL_ID
 from shared.settings import Identity
 from shared.smtp_reply import Reply
 from shared.xtext import utf8_xtext

@@ -8,19 +8,9 @@ import msgspec
 import sqlalchemy as sa
 
 from services.scheduler.outcomes import PARKED_AFTER
-from shared.contracts import (
-    BounceClass,
-    ContentAnswer,
-    ListMails,
-    MailLine,
-    RecipientState,
-    Selector,
-    SettingsVersion,
-    ShowContent,
-    StateName,
-    Step,
-    Story,
-)
+from shared.contracts.answers import ContentAnswer, MailLine, RecipientState, SettingsVersion, Step, Story
+from shared.contracts.commands import ListMails, Selector, ShowContent
+from shared.contracts.words import BounceClass, StateName
 from shared.mail_store import State, contents, history, insert_missing, mails, recipients, settings_history
 from shared.sites import Site, SiteState, read_sites
 from shared.topology import LANE_QUEUES

@@ -20,7 +20,7 @@ from services.scheduler.release import Releaser
 from services.scheduler.store import Admission, Admitted
 from shared import metrics
 from shared.broker import Consumer, Delivery, Publisher
-from shared.contracts import Accepted, Event, EventKind, Held, RetractedEvent
+from shared.contracts.events import Accepted, Event, EventKind, Held, RetractedEvent
 from shared.dead import put_aside
 from shared.mail_store import StoreThread
 from shared.refusals import Invalid

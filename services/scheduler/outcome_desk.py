@@ -19,7 +19,7 @@ from services.scheduler.recent import Recent
 from services.scheduler.reporting import Report, write_reports
 from shared import metrics
 from shared.broker import Consumer, Delivery, Properties, Publisher
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.dead import put_aside
 from shared.mail_store import State, StoreThread
 from shared.outcomes import Delivered

@@ -10,7 +10,8 @@ import msgspec
 from services.scheduler.retry import Again, GiveUp, next_try, suited
 from shared.addresses import domain_of
 from shared.classify import classify
-from shared.contracts import BounceClass, BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired, InDoubtEvent
+from shared.contracts.events import BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired, InDoubtEvent
+from shared.contracts.words import BounceClass
 from shared.durations import Duration
 from shared.mail_store import AWAITING_OUTCOME, CLAIMABLE, State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked

@@ -15,15 +15,9 @@ from services.scheduler.composed import Draft
 from services.scheduler.inquiry import chosen_by, recipient_states
 from services.scheduler.store import Admitted, Leaving
 from services.scheduler.suppression import Suppressed
-from shared.contracts import (
-    BounceClass,
-    RecipientState,
-    ReleasedMail,
-    ReplaceResult,
-    RetractedMail,
-    RetractResult,
-    Selector,
-)
+from shared.contracts.answers import RecipientState, ReleasedMail, ReplaceResult, RetractedMail, RetractResult
+from shared.contracts.commands import Selector
+from shared.contracts.words import BounceClass
 from shared.mail_store import RETRACTABLE, State, chunks, contents, history, insert_missing, mails, recipients
 
 ANSWERED = 1000  # mails named in one answer; the counts are of all

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import sqlalchemy as sa
 
 from services.scheduler.outcomes import Change
-from shared.contracts import StageTime
+from shared.contracts.answers import StageTime
 from shared.mail_store import State, mails, recipients
 
 _LATELY = timedelta(minutes=1)

@@ -16,7 +16,8 @@ from services.scheduler.outcome_desk import OutcomeDesk
 from services.scheduler.store import Due, Leaving
 from shared import metrics
 from shared.broker import Message, Publisher
-from shared.contracts import Released, RouteRequests
+from shared.contracts.events import Released
+from shared.contracts.work import RouteRequests
 from shared.mail_store import StoreThread
 from shared.topology import RESOLVE
 from shared.trouble import Trouble

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 import tenacity
 
-from shared.contracts import BounceClass
+from shared.contracts.words import BounceClass
 from shared.durations import Duration
 from shared.settings import Retry
 from shared.waits import state_after, wait_schedule

@@ -9,7 +9,8 @@ import structlog
 from services.scheduler import inquiry
 from services.scheduler.announce import Announcer
 from shared.broker import Message, Properties, Publisher
-from shared.contracts import SettingsRejected, SettingsVersion
+from shared.contracts.answers import SettingsVersion
+from shared.contracts.events import SettingsRejected
 from shared.mail_store import StoreThread
 from shared.settings import Settings, SettingsDocument, encode_document, to_document
 from shared.settings_feed import InForce, Rejection

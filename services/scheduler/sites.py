@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from services.scheduler.alarm import Alarm
 from services.scheduler.outcomes import Change
 from shared import metrics
-from shared.contracts import ListSites, SiteLine
+from shared.contracts.answers import SiteLine
+from shared.contracts.commands import ListSites
 from shared.mail_store import State, StoreThread, recipients, sites
 from shared.outcomes import Parked
 from shared.settings_feed import SettingsFeed

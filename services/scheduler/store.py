@@ -16,7 +16,7 @@ from services.scheduler import suppression
 from services.scheduler.composed import Draft
 from services.scheduler.outcomes import Change, Pending
 from services.scheduler.suppression import Suppressed
-from shared.contracts import Envelope, Recipient, RecipientOutcome, RouteRequest
+from shared.contracts.work import Envelope, Recipient, RecipientOutcome, RouteRequest
 from shared.hot_statements import HotStatement, among, numbers_for
 from shared.mail_store import (
     ALONE_AFTER,

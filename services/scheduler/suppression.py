@@ -17,19 +17,16 @@ from services.scheduler.composed import Draft
 from services.scheduler.outcomes import Change
 from shared.addresses import ascii_domain_of, check_spec, refuse_control_characters
 from shared.classify import condemns_address
-from shared.contracts import (
-    AddSuppressions,
-    BounceClass,
-    BouncedEvent,
-    ListSuppressions,
+from shared.contracts.answers import (
     RefusedAddress,
-    RemoveSuppressions,
-    SuppressedAddress,
     SuppressionLine,
     SuppressionsAdded,
     SuppressionsAnswer,
     SuppressionsRemoved,
 )
+from shared.contracts.commands import AddSuppressions, ListSuppressions, RemoveSuppressions, SuppressedAddress
+from shared.contracts.events import BouncedEvent
+from shared.contracts.words import BounceClass
 from shared.hot_statements import HotStatement
 from shared.mail_store import State, suppressions
 from shared.settings import Suppression

@@ -24,7 +24,7 @@ from services.sender.smtp_client import SmtpClient
 from services.sender.targets import MAX_TARGETS, Failure, Target, choose, verdict
 from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
 from shared import metrics
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts.work import Host, Route, TlsMode
 from shared.outcomes import Bounced, Deferred
 from shared.settings import Fallback, Timeouts
 from shared.smtp_reply import Reply, Severity, own_verdict, severity

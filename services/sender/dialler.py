@@ -9,7 +9,7 @@ from services.sender.families import Families
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
 from services.sender.signing import Signing
-from shared.contracts import Route
+from shared.contracts.work import Route
 from shared.settings import Settings, may_pipeline
 from shared.settings_feed import InForce
 

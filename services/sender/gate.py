@@ -17,7 +17,7 @@ import tenacity
 
 from shared import metrics
 from shared.classify import classify
-from shared.contracts import Pace
+from shared.contracts.work import Pace
 from shared.mail_store import StoreThread
 from shared.paces import Share, take
 from shared.settings import Retry

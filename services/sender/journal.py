@@ -14,7 +14,7 @@ from services.sender.journal_file import JournalFile, Noted, Record, new_file, w
 from services.sender.session_mails import MailResult, Sent
 from services.sender.work import ClaimedWork
 from shared import metrics
-from shared.contracts import RecipientOutcome
+from shared.contracts.work import RecipientOutcome
 from shared.outcomes import Parked
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ from zlib import crc32
 
 import msgspec
 
-from shared.contracts import RecipientOutcome
+from shared.contracts.work import RecipientOutcome
 from shared.environment import without_password
 from shared.refusals import UNREADABLE
 

@@ -11,7 +11,7 @@ from services.sender.reporter import Reporter
 from services.sender.site import SiteQueue
 from services.sender.work import work_of
 from shared.broker import Broker, Consumer, Delivery
-from shared.contracts import SendRequests
+from shared.contracts.work import SendRequests
 from shared.dead import put_aside
 from shared.refusals import UNREADABLE
 from shared.topology import SEND, lane_queue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.contracts import Credentials, SecretReference
+from shared.contracts.work import Credentials, SecretReference
 from shared.smtp_reply import Reply, own_verdict
 
 _COMMANDS = "PILLARBOX_COMMANDS"  # the folder of the programs that settings may name

@@ -13,7 +13,7 @@ from services.sender.extensions import Extensions, read_extensions
 from services.sender.login import Login
 from services.sender.reply_parser import BadReply, ReplyParser
 from services.sender.tls import TlsPolicy
-from shared.contracts import TlsMode
+from shared.contracts.work import TlsMode
 from shared.settings import Timeouts
 from shared.smtp_reply import Reply, own_verdict
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from prometheus_client import Counter, Gauge
 
 from shared import metrics
-from shared.contracts import SenderLine
+from shared.contracts.answers import SenderLine
 from shared.mail_store import StoreThread
 from shared.presence import SAY_EVERY, say_gone, say_present
 from shared.topology import LANES

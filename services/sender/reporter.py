@@ -12,7 +12,7 @@ from services.sender.journal import Journal
 from services.sender.work import Work
 from shared import metrics
 from shared.broker import Message, Publisher
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.outcomes import Parked
 from shared.topology import OUTCOME
 from shared.trouble import Trouble

@@ -26,7 +26,7 @@ from services.sender.spans import AttemptSpans
 from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
 from shared.classify import turns_us_away
-from shared.contracts import RecipientOutcome, Route
+from shared.contracts.work import RecipientOutcome, Route
 from shared.mail_store import Claim
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply, own_verdict

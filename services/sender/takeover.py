@@ -11,7 +11,7 @@ from services.sender.journal_file import JournalFile, Record, left_behind, read
 from services.sender.reporter import publish_outcomes
 from shared import metrics
 from shared.broker import Publisher
-from shared.contracts import OutcomeReport
+from shared.contracts.work import OutcomeReport
 from shared.mail_store import CLAIM_LEASE, StoreThread, chunks, mails, recipients
 
 log = structlog.get_logger()

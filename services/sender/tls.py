@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from shared.contracts import Route, TlsMode
+from shared.contracts.work import Route, TlsMode
 
 IMPLICIT_TLS_PORT = 465  # RFC 8314 section 3.3
 

@@ -10,7 +10,7 @@ import structlog
 from services.sender.envelope import OutgoingMail
 from services.sender.room import LARGE
 from shared.broker import Consumer, Delivery
-from shared.contracts import Route, SendRequest, SendRequests
+from shared.contracts.work import Route, SendRequest, SendRequests
 from shared.mail_store import Claim
 
 log = structlog.get_logger()

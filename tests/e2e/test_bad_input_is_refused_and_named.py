@@ -9,7 +9,7 @@ import msgspec
 import pika
 import pytest
 
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.outcomes import Bounced
 from shared.smtp_reply import Reply
 from tests.support.pipeline import Pipeline, a_mail, merged

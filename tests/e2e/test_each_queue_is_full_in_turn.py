@@ -6,7 +6,7 @@ import msgspec
 import pika
 import pika.exceptions
 
-from shared.contracts import OutcomeReport
+from shared.contracts.work import OutcomeReport
 from tests.support.pipeline import Pipeline, Worker, relay_to
 from tests.support.rabbitmq import queues_limited
 

@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pika
 
-from shared.contracts import RouteRequests
+from shared.contracts.work import RouteRequests
 from shared.mail_store import State
 from shared.topology import RESOLVE
 from tests.e2e.conftest import StartPipeline

@@ -21,7 +21,7 @@ from services.sender.login import Login
 from services.sender.reply_parser import MAX_REPLY, BadReply, ReplyParser
 from services.sender.scram import BadChallenge, Scram
 from shared.classify import classify
-from shared.contracts import (
+from shared.contracts.work import (
     Envelope,
     OutcomeReport,
     Recipient,

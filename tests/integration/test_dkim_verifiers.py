@@ -12,7 +12,7 @@ from services.sender.connection import Connection, connect
 from services.sender.dkim import Signer, sign
 from services.sender.envelope import OutgoingMail
 from services.sender.helo import HeloNames
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts.work import Host, Route, TlsMode
 from shared.dkim_key import new_key, zone_line
 from tests.support.dns import nsd
 from tests.support.opendkim import can_isolate, verify

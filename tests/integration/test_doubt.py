@@ -11,7 +11,9 @@ from services.scheduler import store as transactions
 from services.scheduler.census import take_census
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change, lapsed_claim, overdue
-from shared.contracts import Close, ListMails, OutcomeReport, RecipientOutcome, Release, ReplaceResult, Resend, Retract
+from shared.contracts.answers import ReplaceResult
+from shared.contracts.commands import Close, ListMails, Release, Resend, Retract
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import ALONE_AFTER, State, claim, contents
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome
 from shared.settings import Retry

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from services.scheduler.housekeeping import drop_contents, drop_final_contents_after, purge
 from services.scheduler.inquiry import content_part
-from shared.contracts import ShowContent
+from shared.contracts.commands import ShowContent
 from shared.mail_store import State, contents, history, mails, recipients
 from tests.support.store import NOW, OpenStore, a_draft
 

@@ -9,18 +9,10 @@ from services.scheduler import inquiry, recall
 from services.scheduler import store as transactions
 from services.scheduler.census import take_census
 from services.scheduler.outcome_desk import apply_reports
-from shared.contracts import (
-    BounceClass,
-    ContentAnswer,
-    ListMails,
-    OutcomeReport,
-    RecipientOutcome,
-    Release,
-    Retract,
-    SettingsVersion,
-    ShowContent,
-    Story,
-)
+from shared.contracts.answers import ContentAnswer, SettingsVersion, Story
+from shared.contracts.commands import ListMails, Release, Retract, ShowContent
+from shared.contracts.words import BounceClass
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, claim
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry

@@ -15,7 +15,7 @@ from services.sender.session_mails import MailResult
 from services.sender.takeover import Takeover
 from shared import topology
 from shared.broker import Broker
-from shared.contracts import OutcomeReport
+from shared.contracts.work import OutcomeReport
 from shared.mail_store import State, StoreThread
 from shared.settings import Retry
 from tests.support.sinks import RecordingSink

@@ -14,7 +14,7 @@ from services.scheduler.alarm import Alarm
 from services.scheduler.lanes import LaneDesk, refused_since
 from services.scheduler.outcome_desk import apply_reports
 from shared.broker import BrokerRefused
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, StoreThread
 from shared.outcomes import Parked
 from shared.settings import Retry

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from shared.contracts import Pace
+from shared.contracts.work import Pace
 from shared.paces import take
 from tests.support.store import NOW, OpenStore
 

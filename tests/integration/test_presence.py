@@ -12,7 +12,8 @@ import msgspec
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.recent import Recent, stage_times
 from services.sender.presence import Presence
-from shared.contracts import OutcomeReport, RecipientOutcome, SenderLine
+from shared.contracts.answers import SenderLine
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import StoreThread, create_tables, greetings, senders
 from shared.outcomes import Delivered
 from shared.presence import forget_gone, list_present, say_gone, say_present

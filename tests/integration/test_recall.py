@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from services.scheduler import recall
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
-from shared.contracts import OutcomeReport, RecipientOutcome, Release, ReplaceResult, Retract, RetractResult
+from shared.contracts.answers import ReplaceResult, RetractResult
+from shared.contracts.commands import Release, Retract
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, claim, contents, history, mails, recipients
 from shared.outcomes import Deferred, Delivered
 from shared.settings import Retry

@@ -14,7 +14,8 @@ from services.scheduler.composed import Draft
 from services.scheduler.housekeeping import drop_contents
 from services.scheduler.outcome_desk import settle_and_tell
 from services.scheduler.reporting import Report
-from shared.contracts import OutcomeReport, RecipientOutcome, Retract, ShowContent
+from shared.contracts.commands import Retract, ShowContent
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, contents, mails
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Settings, parse_settings

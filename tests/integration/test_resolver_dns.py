@@ -15,7 +15,7 @@ from services.resolver.mx import MxResolver
 from services.resolver.own_hosts import OwnHosts
 from services.resolver.plan import MxHosts
 from services.resolver.routing import route
-from shared.contracts import Envelope, Host, Recipient, RouteRequest
+from shared.contracts.work import Envelope, Host, Recipient, RouteRequest
 from shared.outcomes import Bounced, Deferred
 from shared.settings import parse_settings
 from tests.support.dns import Listener, nsd, silent_server

@@ -8,7 +8,7 @@ import msgspec
 from services.resolver.worker import ResolverWorker
 from shared import topology
 from shared.broker import Message
-from shared.contracts import Envelope, OutcomeReport, Recipient, RouteRequest, RouteRequests
+from shared.contracts.work import Envelope, OutcomeReport, Recipient, RouteRequest, RouteRequests
 from shared.outcomes import Deferred
 from shared.settings import SettingsDocument, parse_settings
 from shared.settings_feed import InForce

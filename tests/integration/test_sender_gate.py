@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts import Credentials, SecretReference
+from shared.contracts.work import Credentials, SecretReference
 from shared.mail_store import State
 from shared.outcomes import Deferred, Parked
 from shared.sites import Site as Row

@@ -10,7 +10,7 @@ import services.sender.site
 from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection
 from services.sender.envelope import OutgoingMail
-from shared.contracts import TlsMode
+from shared.contracts.work import TlsMode
 from shared.mail_store import State, StoreThread
 from shared.outcomes import Deferred, Parked
 from tests.support.certificates import Authority

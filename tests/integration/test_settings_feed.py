@@ -11,7 +11,7 @@ import pytest
 from services.scheduler import inquiry
 from services.scheduler.settings_keeper import SettingsKeeper
 from shared.broker import Broker, Message, Properties, binding, exchange, queue
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.mail_store import StoreThread, create_tables
 from shared.settings import Settings, SettingsDocument, encode_document, to_document
 from shared.settings_feed import InForce, Rejection, SettingsFeed

@@ -9,7 +9,8 @@ from services.scheduler import inquiry, recall, sites
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change
-from shared.contracts import ListSites, OutcomeReport, RecipientOutcome, Release, Retract
+from shared.contracts.commands import ListSites, Release, Retract
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, claim
 from shared.mail_store import sites as sites_table
 from shared.outcomes import Deferred, Delivered, Outcome, Parked

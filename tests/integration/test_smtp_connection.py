@@ -10,7 +10,7 @@ import pytest
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.dialler import Dialler
 from services.sender.helo import HeloNames
-from shared.contracts import Credentials, Host, Route, SecretReference, TlsMode
+from shared.contracts.work import Credentials, Host, Route, SecretReference, TlsMode
 from shared.settings import Timeouts, parse_settings
 from tests.support.connections import BYE, HELLO, SOON, all_results, at, opened, verdict
 from tests.support.dns import nsd

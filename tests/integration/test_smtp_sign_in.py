@@ -16,7 +16,7 @@ from services.sender import login as login_module
 from services.sender.connection import Connection, Unreachable
 from services.sender.login import Login, Logins
 from shared import metrics
-from shared.contracts import Credentials, SecretReference, TlsMode
+from shared.contracts.work import Credentials, SecretReference, TlsMode
 from shared.smtp_reply import Reply
 from tests.support.certificates import Certificate, speaks_only
 from tests.support.connections import BYE, HELLO, all_results, at, opened, reached, verdict

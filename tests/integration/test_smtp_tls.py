@@ -10,7 +10,7 @@ import structlog.testing
 from services.sender.broken_tls import BrokenTls
 from services.sender.channel import Channel
 from services.sender.connection import Connection, Unreachable
-from shared.contracts import TlsMode
+from shared.contracts.work import TlsMode
 from shared.durations import Duration
 from shared.settings import Fallback
 from tests.support.certificates import Authority, speaks_only

@@ -16,7 +16,8 @@ from services.scheduler.admission import admit
 from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change
 from shared.broker import Properties
-from shared.contracts import OutcomeReport, RecipientOutcome, Retract
+from shared.contracts.commands import Retract
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import (
     CLAIM_LEASE,
     RELEASED_LEASE,

@@ -14,7 +14,9 @@ from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports, settle_and_tell
 from services.scheduler.outcomes import Change
 from services.scheduler.reporting import Report
-from shared.contracts import OutcomeReport, RecipientOutcome, ReplaceResult, Retract, RetractResult
+from shared.contracts.answers import ReplaceResult, RetractResult
+from shared.contracts.commands import Retract
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, claim
 from shared.outcomes import Bounced, Delivered, Parked
 from shared.settings import Retry, Settings

@@ -19,20 +19,17 @@ from services.scheduler.suppression import (
     list_suppressions,
     remove_suppressions,
 )
-from shared.contracts import (
+from shared.contracts.answers import ReplaceResult, SuppressionsAdded, SuppressionsAnswer
+from shared.contracts.commands import (
     AddSuppressions,
-    BounceClass,
     ListSuppressions,
-    OutcomeReport,
-    RecipientOutcome,
     Release,
     RemoveSuppressions,
-    ReplaceResult,
     Retract,
     SuppressedAddress,
-    SuppressionsAdded,
-    SuppressionsAnswer,
 )
+from shared.contracts.words import BounceClass
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import State, contents, suppressions
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome
 from shared.settings import parse_settings

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from services.scheduler import housekeeping, traces
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.mail_store import claim
 from shared.mail_store import traces as table
 from shared.outcomes import Delivered

@@ -8,7 +8,7 @@ import pytest
 from services.sender.connection import Connection, Unreachable, connect
 from services.sender.families import Families
 from services.sender.helo import HeloNames
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts.work import Host, Route, TlsMode
 from tests.support.certificates import Authority
 from tests.support.connections import BYE, HELLO, all_results, at, opened
 from tests.support.dns import nsd

@@ -9,7 +9,7 @@ from services.sender.connection import Connection, Unreachable, connect
 from services.sender.helo import HeloNames
 from services.sender.login import Logins
 from services.sender.session_mails import MailResult
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts.work import Host, Route, TlsMode
 from shared.outcomes import Outcome
 from shared.settings import Fallback, Timeouts
 

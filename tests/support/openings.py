@@ -5,7 +5,7 @@ from services.sender.login import Login
 from services.sender.opening import Introduction, NotOpened, Opened, Opening, opening_of
 from services.sender.reply_parser import ReplyParser
 from services.sender.tls import TlsPolicy
-from shared.contracts import TlsMode
+from shared.contracts.work import TlsMode
 from shared.settings import Timeouts
 from tests.support.transcript import play
 

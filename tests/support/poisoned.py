@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from shared.broker import Delivery
-from shared.contracts import Answer, ReplaceAnswer, ReplaceResult
+from shared.contracts.answers import Answer, ReplaceAnswer, ReplaceResult
 from shared.worker import Serve, run
 
 SUBJECT = "poison"

@@ -13,7 +13,7 @@ from services.sender.signing import Signing
 from services.sender.site import SiteQueue
 from services.sender.work import Work, work_of
 from shared.broker import Delivery, Properties
-from shared.contracts import (
+from shared.contracts.work import (
     Credentials,
     Envelope,
     Host,

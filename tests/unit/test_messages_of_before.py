@@ -6,7 +6,7 @@ Never change a value here. What a message gains later comes behind these, with a
 import msgspec
 
 from services.sender.journal_file import Noted, Record
-from shared.contracts import Envelope, Host, OutcomeReport, Recipient, Route, RouteRequests, SendRequests, TlsMode
+from shared.contracts.work import Envelope, Host, OutcomeReport, Recipient, Route, RouteRequests, SendRequests, TlsMode
 from shared.outcomes import Bounced, Deferred, Delivered, Parked
 from shared.smtp_reply import Reply
 

@@ -22,7 +22,8 @@ from services.console.submissions import Traced, encoded
 from shared.broker import Message
 from shared.commander import NotTaken
 from shared.console_accounts import Scope
-from shared.contracts import MailId, Submission
+from shared.contracts.submissions import Submission
+from shared.contracts.words import MailId
 from shared.mail_ids import check_id, new_mail_id
 from shared.reading import check_octets
 from shared.refusals import Invalid

@@ -18,7 +18,8 @@ from services.console.problems import refusal
 from services.console.reading import read_query
 from shared.broker import Broker, Consumer, Delivery
 from shared.console_accounts import Scope
-from shared.contracts import BatchLabel, Event, EventKind
+from shared.contracts.events import Event, EventKind
+from shared.contracts.words import BatchLabel
 from shared.refusals import Invalid
 from shared.topology import EVENTS
 

@@ -20,22 +20,10 @@ from services.console.submissions import FINISHED, STRUCTURED, Traced, Wishes, c
 from shared.broker import Message
 from shared.commander import NotTaken
 from shared.console_accounts import Scope
-from shared.contracts import (
-    BatchLabel,
-    ContentAnswer,
-    ListAnswer,
-    ListMails,
-    MailId,
-    Replace,
-    ReplaceAnswer,
-    ReplaceResult,
-    Show,
-    ShowAnswer,
-    ShowContent,
-    StateName,
-    Story,
-    Submission,
-)
+from shared.contracts.answers import ContentAnswer, ListAnswer, ReplaceAnswer, ReplaceResult, ShowAnswer, Story
+from shared.contracts.commands import ListMails, Replace, Show, ShowContent
+from shared.contracts.submissions import Submission
+from shared.contracts.words import BatchLabel, MailId, StateName
 from shared.mail_ids import check_id, new_mail_id
 from shared.reading import check_octets
 from shared.tracing import context_headers

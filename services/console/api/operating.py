@@ -13,21 +13,8 @@ from services.console.desk import Desk
 from services.console.looking import Looks
 from services.console.reading import Bodies, Incoming, read_json, read_query
 from shared.console_accounts import Scope
-from shared.contracts import (
-    Close,
-    CloseAnswer,
-    ListSenders,
-    ListSites,
-    Release,
-    ReleaseAnswer,
-    Resend,
-    ResendAnswer,
-    Retract,
-    RetractAnswer,
-    Selector,
-    SendersAnswer,
-    SitesAnswer,
-)
+from shared.contracts.answers import CloseAnswer, ReleaseAnswer, ResendAnswer, RetractAnswer, SendersAnswer, SitesAnswer
+from shared.contracts.commands import Close, ListSenders, ListSites, Release, Resend, Retract, Selector
 from shared.dead_letters import DeadLetter
 from shared.stages import Sample
 

@@ -15,7 +15,9 @@ from services.console.problems import refusal
 from services.console.reading import Bodies, Incoming, read_json, read_query
 from shared.addresses import refuse_control_characters
 from shared.console_accounts import Scope
-from shared.contracts import Revision, SettingsAnswer, SettingsVersion, ShowSettings
+from shared.contracts.answers import SettingsAnswer, SettingsVersion
+from shared.contracts.commands import ShowSettings
+from shared.contracts.words import Revision
 from shared.refusals import Invalid
 from shared.settings import with_field
 from shared.settings_change import Overtaken, judged

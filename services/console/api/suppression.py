@@ -18,17 +18,14 @@ from services.console.desk import Desk
 from services.console.problems import refusal
 from services.console.reading import Bodies, Incoming, content_type, read_json, read_query
 from shared.console_accounts import Scope
-from shared.contracts import (
-    AddSuppressions,
-    ListSuppressions,
+from shared.contracts.answers import (
     RefusedAddress,
-    RemoveSuppressions,
-    SuppressedAddress,
     SuppressionLine,
     SuppressionsAdded,
     SuppressionsAnswer,
     SuppressionsRemoved,
 )
+from shared.contracts.commands import AddSuppressions, ListSuppressions, RemoveSuppressions, SuppressedAddress
 from shared.refusals import Invalid
 from shared.suppression_file import COLUMNS, entry_of, portions, read_entries, row_of
 

@@ -14,18 +14,8 @@ from services.console.pages.showing import Showing
 from services.console.problems import refusal
 from services.console.reading import Incoming
 from shared.console_accounts import Scope
-from shared.contracts import (
-    Close,
-    CloseAnswer,
-    ListAnswer,
-    ListMails,
-    Release,
-    ReleaseAnswer,
-    Resend,
-    ResendAnswer,
-    Retract,
-    RetractAnswer,
-)
+from shared.contracts.answers import CloseAnswer, ListAnswer, ReleaseAnswer, ResendAnswer, RetractAnswer
+from shared.contracts.commands import Close, ListMails, Release, Resend, Retract
 from shared.mail_ids import check_id
 
 _MOST = 200  # mails in one form

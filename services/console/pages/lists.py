@@ -14,14 +14,8 @@ from services.console.pages.showing import Showing
 from services.console.problems import refusal
 from services.console.reading import Incoming
 from shared.console_accounts import Scope
-from shared.contracts import (
-    ListSuppressions,
-    RemoveSuppressions,
-    SuppressedAddress,
-    SuppressionsAdded,
-    SuppressionsAnswer,
-    SuppressionsRemoved,
-)
+from shared.contracts.answers import SuppressionsAdded, SuppressionsAnswer, SuppressionsRemoved
+from shared.contracts.commands import ListSuppressions, RemoveSuppressions, SuppressedAddress
 from shared.dead_letters import DeadLetter
 from shared.refusals import Invalid
 from shared.suppression_file import why

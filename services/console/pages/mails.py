@@ -21,7 +21,10 @@ from services.console.reading import Incoming, read_texts
 from services.console.submissions import encoded
 from shared.commander import NotTaken
 from shared.console_accounts import Scope
-from shared.contracts import ContentAnswer, ListAnswer, ListMails, ShowContent, StateName, Submission
+from shared.contracts.answers import ContentAnswer, ListAnswer
+from shared.contracts.commands import ListMails, ShowContent
+from shared.contracts.submissions import Submission
+from shared.contracts.words import StateName
 from shared.durations import Duration
 from shared.mail_ids import new_mail_id
 from shared.refusals import Invalid

@@ -11,7 +11,8 @@ from services.console.desk import Desk
 from services.console.looking import SITES, Looks
 from services.console.pages.showing import Showing
 from services.console.reading import Incoming
-from shared.contracts import ListSenders, SendersAnswer, StageTime
+from shared.contracts.answers import SendersAnswer, StageTime
+from shared.contracts.commands import ListSenders
 from shared.stages import Sample
 from shared.topology import DEAD, LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
 

@@ -15,7 +15,8 @@ from services.console.pages.showing import Showing
 from services.console.problems import refusal
 from services.console.reading import Incoming, read_json
 from shared.console_accounts import Scope
-from shared.contracts import ListSenders, SendersAnswer, SettingsAnswer, SettingsVersion, ShowSettings
+from shared.contracts.answers import SendersAnswer, SettingsAnswer, SettingsVersion
+from shared.contracts.commands import ListSenders, ShowSettings
 from shared.refusals import Invalid
 from shared.settings import parse_toml
 from shared.settings_change import Overtaken, judged

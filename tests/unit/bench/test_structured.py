@@ -5,7 +5,7 @@ from email import message_from_bytes, policy
 import msgspec
 
 from bench.cases.structured import composed, submission
-from shared.contracts import Submission
+from shared.contracts.submissions import Submission
 
 
 def test_the_finished_mail_has_what_the_submission_has() -> None:

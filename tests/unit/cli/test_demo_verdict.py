@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.demo_story import Arrival, Cast, cast_of, correction, held_messages, verdict
-from shared.contracts import DeliveredEvent, RetractedEvent, RetractResult
+from shared.contracts.answers import RetractResult
+from shared.contracts.events import DeliveredEvent, RetractedEvent
 
 CAST = Cast(batch="demo", held=("1", "2", "3", "4"), retracted="2", replaced="3", urgent="5")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from services.sender.auth import SignIn
 from services.sender.channel import Channel
 from services.sender.login import Login
 from services.sender.tls import TlsPolicy
-from shared.contracts import Credentials, SecretReference, TlsMode
+from shared.contracts.work import Credentials, SecretReference, TlsMode
 from shared.dkim_key import new_key
 from shared.reverse_dns import Confirmed, Unconfirmed, Unknown
 from shared.settings import parse_settings

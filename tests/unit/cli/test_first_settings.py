@@ -11,7 +11,7 @@ from cli.first_settings import first_document, relays_to
 from cli.home import ConsolePlace, GatewayPlace, Home, InboxPlace, RunFile, RunningWorker
 from cli.settings_publish import with_assignments
 from cli.welcome import welcome, where_mail_goes
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 
 INBOX = InboxPlace(host="127.0.0.1", port=2525, folder="/home/x/inbox")
 RUN = RunFile(

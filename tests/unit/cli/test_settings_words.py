@@ -8,7 +8,7 @@ from cli.editing import editor, first_text, with_mark, without_marks
 from cli.failures import CommandFailed
 from cli.settings import history_rows
 from cli.settings_publish import with_assignments
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.refusals import Invalid
 from shared.settings import Settings, parse_toml, to_document
 from shared.settings_change import judged

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cli.story import list_row, recipient_lines, retracted_lines, states_words, step_line, story_lines
-from shared.contracts import MailLine, RecipientState, RetractedMail, RetractResult, Step, Story
+from shared.contracts.answers import MailLine, RecipientState, RetractedMail, RetractResult, Step, Story
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 5000, UTC)
 

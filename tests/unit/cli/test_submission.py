@@ -14,7 +14,7 @@ from cli.submission import (
     to_handling,
     to_submission,
 )
-from shared.contracts import Attachment
+from shared.contracts.submissions import Attachment
 from shared.durations import Duration
 
 FILES = {

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from services.console.pages.overview import stages, tiles
-from shared.contracts import StageTime
+from shared.contracts.answers import StageTime
 from shared.stages import Sample
 from shared.topology import LANES, OUTCOME, RESOLVE, SUBMIT, lane_queue
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.console.submissions import Wishes, encoded, finished, structured
-from shared.contracts import Submission
+from shared.contracts.submissions import Submission
 from shared.tracing import context_headers
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

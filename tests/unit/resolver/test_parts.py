@@ -7,7 +7,7 @@ import pytest
 from services.resolver.lanes import lanes_of
 from services.resolver.parts import parts_of
 from services.resolver.routing import Assigned, Leg
-from shared.contracts import Envelope, Host, Pace, Recipient, Route, SendRequest, TlsMode
+from shared.contracts.work import Envelope, Host, Pace, Recipient, Route, SendRequest, TlsMode
 
 LANES = 4
 

@@ -17,7 +17,7 @@ from services.resolver.plan import (
     refusal_of,
     site_of,
 )
-from shared.contracts import Host
+from shared.contracts.work import Host
 from shared.outcomes import Bounced, Deferred
 
 NODATA = Missing("a.example", exists=True, ttl_s=60)

@@ -3,7 +3,7 @@
 import pytest
 
 from services.resolver.relay import relay_route
-from shared.contracts import Credentials, Host, Route, TlsMode
+from shared.contracts.work import Credentials, Host, Route, TlsMode
 from shared.settings import parse_settings
 
 AUTH = {"user": "robot", "password": {"env": "SECRET"}}

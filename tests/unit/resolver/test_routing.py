@@ -10,7 +10,7 @@ from services.resolver.domains import no_such_domain
 from services.resolver.plan import MxHosts
 from services.resolver.relay import relay_route
 from services.resolver.routing import mx_leg, relay_leg, route
-from shared.contracts import Envelope, Host, Pace, Recipient, RouteRequest, TlsMode
+from shared.contracts.work import Envelope, Host, Pace, Recipient, RouteRequest, TlsMode
 from shared.outcomes import Deferred
 from shared.settings import parse_settings
 from shared.smtp_reply import own_verdict

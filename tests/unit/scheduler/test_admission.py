@@ -15,7 +15,7 @@ from services.scheduler.admission import admit
 from services.scheduler.commands import parse_command
 from services.scheduler.composed import Draft
 from shared.broker import Properties
-from shared.contracts import Submission
+from shared.contracts.submissions import Submission
 from shared.refusals import Invalid
 from shared.settings import parse_settings
 

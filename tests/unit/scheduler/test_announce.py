@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from services.scheduler.announce import together
-from shared.contracts import Rejected, RetractedEvent
+from shared.contracts.events import Rejected, RetractedEvent
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.scheduler.compose import compose
 from services.scheduler.composed import Composed
-from shared.contracts import Attachment, Submission
+from shared.contracts.submissions import Attachment, Submission
 from shared.refusals import Invalid
 from shared.settings import Identity
 

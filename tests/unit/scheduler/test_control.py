@@ -7,7 +7,7 @@ import pytest
 
 from services.scheduler.commands import parse_command
 from services.scheduler.control import checked, searched
-from shared.contracts import ListMails, Release, Replace, Retract, Show, ShowSettings, Stats
+from shared.contracts.commands import ListMails, Release, Replace, Retract, Show, ShowSettings, Stats
 from shared.refusals import Invalid
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from services.scheduler.outcome_desk import ENOUGH, ENOUGH_FAILURES, portions
-from shared.contracts import OutcomeReport, RecipientOutcome
+from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.outcomes import Bounced, Delivered, Outcome
 from shared.smtp_reply import Reply
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.scheduler.release import Confirmed, due_for_mark, parts_of
 from services.scheduler.store import Leaving
-from shared.contracts import Envelope, Recipient, RouteRequest
+from shared.contracts.work import Envelope, Recipient, RouteRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from services.sender.reply_parser import MAX_LINE, MAX_REPLY, ReplyParser
 from services.sender.session_mails import Sent
 from services.sender.smtp_client import SmtpClient
 from services.sender.tls import TlsPolicy
-from shared.contracts import TlsMode
+from shared.contracts.work import TlsMode
 from shared.outcomes import Delivered
 from shared.settings import Timeouts
 from tests.support.openings import TLS_1_3

@@ -13,7 +13,7 @@ from services.sender.journal import Journal
 from services.sender.journal_file import JournalFile, Noted, Record, left_behind, new_file, read, written
 from services.sender.session_mails import Sent, Untouched
 from services.sender.work import ClaimedWork
-from shared.contracts import RecipientOutcome
+from shared.contracts.work import RecipientOutcome
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.sender.login import Login, Logins
-from shared.contracts import Credentials, SecretReference
+from shared.contracts.work import Credentials, SecretReference
 from shared.smtp_reply import Reply
 
 

@@ -8,7 +8,7 @@ import pytest
 from services.sender.room import LARGE, Room, Rooms
 from services.sender.work import Work, first_of, work_of
 from shared.broker import Delivery, Properties
-from shared.contracts import Envelope, Host, Recipient, Route, SendRequest, SendRequests, TlsMode
+from shared.contracts.work import Envelope, Host, Recipient, Route, SendRequest, SendRequests, TlsMode
 
 LONG, SHORT = 60.0, 0.001
 

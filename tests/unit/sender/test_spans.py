@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from services.sender.spans import AttemptSpans, attempt_spans
 from services.sender.work import ClaimedWork, Errand, Work
 from shared.broker import Delivery, Properties
-from shared.contracts import Envelope, Host, Recipient, Route, SendRequest, TlsMode
+from shared.contracts.work import Envelope, Host, Recipient, Route, SendRequest, TlsMode
 from shared.otel import Tracer
 from shared.outcomes import Bounced, Deferred, Delivered, Parked
 from shared.smtp_reply import Reply

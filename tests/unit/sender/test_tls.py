@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from services.sender.tls import TlsPolicy, context_of, is_implicit, plaintext, policy_of
-from shared.contracts import Host, Route, TlsMode
+from shared.contracts.work import Host, Route, TlsMode
 
 RELAY, MX = "relay:mail.example:25", "mx:mx1.example,mx2.example"
 NONE, ENABLE, REQUIRE = TlsMode.NONE, TlsMode.ENABLE, TlsMode.REQUIRE

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.classify import classify, condemns_address, rule_for, rules, shape, turns_us_away
-from shared.contracts import BounceClass
+from shared.contracts.words import BounceClass
 from shared.smtp_reply import Reply, own_verdict
 
 _CODES = re.compile(r"(\d{3})[ -](?:([245]\.\d{1,3}\.\d{1,3}) )?(.*)", re.DOTALL)

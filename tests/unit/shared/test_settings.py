@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.contracts import TlsMode
+from shared.contracts.work import TlsMode
 from shared.refusals import Invalid
 from shared.settings import (
     Settings,

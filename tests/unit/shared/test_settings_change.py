@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.contracts import SettingsVersion
+from shared.contracts.answers import SettingsVersion
 from shared.refusals import Invalid
 from shared.settings import Settings, SettingsDocument, to_document
 from shared.settings_change import Overtaken, took_effect

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from shared.contracts import BounceClass, SuppressedAddress, SuppressionLine
+from shared.contracts.answers import SuppressionLine
+from shared.contracts.commands import SuppressedAddress
+from shared.contracts.words import BounceClass
 from shared.refusals import Invalid
 from shared.suppression_file import COLUMNS, entry_of, read_entries, row_of
 
