@@ -21,7 +21,7 @@ from rich.table import Table
 from bench.mails import SENDER, message
 from bench.receivers import Receivers
 from shared.broker import Broker, Message, Properties
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.topology import SUBMIT
 from tests.support.pipeline import Pipeline, Settings, declare, relay_to
 from tests.support.rabbitmq import temporary_node

@@ -27,7 +27,8 @@ from shared import topology
 from shared.broker import Broker, Message, Properties
 from shared.contracts.answers import StatsAnswer
 from shared.contracts.commands import Command, Stats
-from shared.mail_store import contents, open_engine
+from shared.mail_store.engine import open_engine
+from shared.mail_store.tables import contents
 from shared.settings import SettingsDocument, encode_document
 from shared.topology import SETTINGS
 

@@ -8,7 +8,8 @@ from sqlalchemy import exc, make_url
 from cli.doctor_rows import Row, failed, ok, skipped
 from cli.home import Home
 from shared.environment import without_password
-from shared.mail_store import check_version, open_engine
+from shared.mail_store.engine import open_engine
+from shared.mail_store.making_ready import check_version
 from shared.store_trouble import StoreUnusable
 
 

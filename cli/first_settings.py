@@ -59,7 +59,8 @@ def store_has_settings(url: str) -> bool:
     # Imported here: every command would wait for SQLAlchemy, and only `up` needs it.
     import sqlalchemy as sa
 
-    from shared.mail_store import open_engine, settings_history
+    from shared.mail_store.engine import open_engine
+    from shared.mail_store.tables import settings_history
 
     try:
         engine = open_engine(url)

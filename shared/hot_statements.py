@@ -4,8 +4,8 @@ What SQLAlchemy does for each row of parameters (every value by its type, dictio
 RETURNING) costs more than the store's own work: SQLite needs 13 of the 57 µs that a mail took to be admitted in a batch
 of 200, and 7 of the 48 µs of its outcome (processor time of the thread, the least of many rounds). And what it does for
 each statement makes 21 µs of 3, which counts where a transaction is for one mail. Here values come as
-the driver takes them: times as milliseconds (`mail_store.milliseconds`). Rows come back as it gives them: tuples, in
-which truth values are 0 and 1 on SQLite.
+the driver takes them: times as milliseconds (`mail_store.tables.milliseconds`). Rows come back as it gives them:
+tuples, in which truth values are 0 and 1 on SQLite.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from shared.contracts.work import Pace
-from shared.mail_store import insert_missing, paces
+from shared.mail_store.rows import insert_missing
+from shared.mail_store.tables import paces
 from shared.settings import interval_of
 
 _BURST = timedelta(seconds=1)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.contracts.answers import SenderLine
-from shared.mail_store import greetings, senders
+from shared.mail_store.tables import greetings, senders
 
 SAY_EVERY = timedelta(seconds=10)
 _GONE_AFTER = timedelta(minutes=1)

@@ -15,7 +15,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from shared.mail_store import insert_missing, sites
+from shared.mail_store.rows import insert_missing
+from shared.mail_store.tables import sites
 from shared.smtp_reply import Reply
 
 # A sender that probes renews its lease; one that stops to has died, and another may probe.

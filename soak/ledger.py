@@ -11,7 +11,7 @@ from math import inf
 
 from msgspec import Struct
 
-from shared.mail_store import State
+from shared.mail_store.states import State
 
 _FINAL = (State.DELIVERED, State.BOUNCED, State.RETRACTED)
 _BACK = 50  # mails that arrive again make a flow: one may have been lucky

@@ -19,7 +19,9 @@ import sqlalchemy as sa
 from cli.guarded import GuardedProcess
 from cli.node import NodeFailed, PrivateNode
 from cli.ports import is_free
-from shared.mail_store import State, history, mails, open_engine, recipients
+from shared.mail_store.engine import open_engine
+from shared.mail_store.states import State
+from shared.mail_store.tables import history, mails, recipients
 from soak.crew import Crew
 from soak.ledger import Arrival, Ending, Ledger
 from soak.sink import Record

@@ -19,7 +19,7 @@ from services.scheduler.settings_keeper import SettingsKeeper
 from services.scheduler.sites import SiteDesk
 from shared.broker import Broker
 from shared.environment import Environment
-from shared.mail_store import StoreThread, make_ready
+from shared.mail_store.thread import StoreThread
 from shared.settings_feed import SettingsFeed
 from shared.topology import CONTROL, OUTCOME, SUBMIT
 from shared.tracing import tracer_of
@@ -34,7 +34,7 @@ _MOST_OCTETS = 32 * 1024 * 1024
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
     """Build the parts and run their loops until asked to stop."""
     thread = StoreThread(environment.store_url)
-    if not await unless_stopped(thread.run(make_ready, datetime.now(UTC)), stop):
+    if not await unless_stopped(thread.make_ready(datetime.now(UTC)), stop):
         return
     keeper = SettingsKeeper(thread, broker.publisher)
     feed = SettingsFeed(broker, on_reject=keeper.on_reject)

@@ -10,7 +10,9 @@ import structlog
 
 from shared import metrics
 from shared.broker import Broker, BrokerRefused
-from shared.mail_store import State, StoreThread, recipients
+from shared.mail_store.states import State
+from shared.mail_store.tables import recipients
+from shared.mail_store.thread import StoreThread
 from shared.topology import CONTROL, LANE_QUEUES, OUTCOME, RESOLVE, SUBMIT
 
 log = structlog.get_logger()

@@ -62,7 +62,7 @@ from shared.contracts.commands import (
 )
 from shared.contracts.events import Replaced, RetractedEvent
 from shared.mail_ids import check_id
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.presence import list_present
 from shared.refusals import Invalid
 from shared.settings import Settings

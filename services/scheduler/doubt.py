@@ -12,7 +12,9 @@ from services.scheduler.recall import ANSWERED, note, page_of
 from shared.contracts.answers import DoubtfulMail
 from shared.contracts.commands import Selector
 from shared.contracts.events import DeliveredEvent
-from shared.mail_store import RETRACTABLE, State, chunks, recipients
+from shared.mail_store.rows import chunks
+from shared.mail_store.states import RETRACTABLE, State
+from shared.mail_store.tables import recipients
 
 _CLOSED = "closed by an operator; the receiver's own answer was lost"
 

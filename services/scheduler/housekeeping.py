@@ -10,7 +10,9 @@ import structlog
 from services.scheduler.sites import forget_sites
 from services.scheduler.suppression import forget_suppressions
 from shared.hot_statements import HotStatement, among, numbers_for
-from shared.mail_store import StoreThread, chunks, contents, history, mails, recipients, traces
+from shared.mail_store.rows import chunks
+from shared.mail_store.tables import contents, history, mails, recipients, traces
+from shared.mail_store.thread import StoreThread
 from shared.presence import forget_gone
 from shared.settings_feed import SettingsFeed
 

@@ -11,7 +11,9 @@ from services.scheduler.outcomes import PARKED_AFTER
 from shared.contracts.answers import ContentAnswer, MailLine, RecipientState, SettingsVersion, Step, Story
 from shared.contracts.commands import ListMails, Selector, ShowContent
 from shared.contracts.words import BounceClass, StateName
-from shared.mail_store import State, contents, history, insert_missing, mails, recipients, settings_history
+from shared.mail_store.rows import insert_missing
+from shared.mail_store.states import State
+from shared.mail_store.tables import contents, history, mails, recipients, settings_history
 from shared.sites import Site, SiteState, read_sites
 from shared.topology import LANE_QUEUES
 

@@ -22,7 +22,7 @@ from shared import metrics
 from shared.broker import Consumer, Delivery, Publisher
 from shared.contracts.events import Accepted, Event, EventKind, Held, RetractedEvent
 from shared.dead import put_aside
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.refusals import Invalid
 from shared.settings import Settings
 from shared.settings_feed import SettingsFeed

@@ -16,7 +16,9 @@ import sqlalchemy as sa
 from services.scheduler.alarm import Alarm
 from services.scheduler.sites import let_out
 from shared.broker import BrokerRefused
-from shared.mail_store import State, StoreThread, recipients
+from shared.mail_store.states import State
+from shared.mail_store.tables import recipients
+from shared.mail_store.thread import StoreThread
 from shared.topology import LANE_LENGTH, LANE_QUEUES
 from shared.worker import finish
 

@@ -21,7 +21,8 @@ from shared import metrics
 from shared.broker import Consumer, Delivery, Properties, Publisher
 from shared.contracts.work import OutcomeReport, RecipientOutcome
 from shared.dead import put_aside
-from shared.mail_store import State, StoreThread
+from shared.mail_store.states import State
+from shared.mail_store.thread import StoreThread
 from shared.outcomes import Delivered
 from shared.refusals import UNREADABLE
 from shared.settings import Retry, Settings

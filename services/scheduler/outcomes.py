@@ -13,7 +13,7 @@ from shared.classify import classify
 from shared.contracts.events import BouncedEvent, DeferredEvent, DeliveredEvent, Event, Expired, InDoubtEvent
 from shared.contracts.words import BounceClass
 from shared.durations import Duration
-from shared.mail_store import AWAITING_OUTCOME, CLAIMABLE, State
+from shared.mail_store.states import AWAITING_OUTCOME, CLAIMABLE, State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
 from shared.sites import Site, SiteState

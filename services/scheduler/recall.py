@@ -18,7 +18,9 @@ from services.scheduler.suppression import Suppressed
 from shared.contracts.answers import RecipientState, ReleasedMail, ReplaceResult, RetractedMail, RetractResult
 from shared.contracts.commands import Selector
 from shared.contracts.words import BounceClass
-from shared.mail_store import RETRACTABLE, State, chunks, contents, history, insert_missing, mails, recipients
+from shared.mail_store.rows import chunks, insert_missing
+from shared.mail_store.states import RETRACTABLE, State
+from shared.mail_store.tables import contents, history, mails, recipients
 
 ANSWERED = 1000  # mails named in one answer; the counts are of all
 # In one transaction: others are waiting for the lock, and a batch may have a million mails.

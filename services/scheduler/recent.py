@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from services.scheduler.outcomes import Change
 from shared.contracts.answers import StageTime
-from shared.mail_store import State, mails, recipients
+from shared.mail_store.states import State
+from shared.mail_store.tables import mails, recipients
 
 _LATELY = timedelta(minutes=1)
 _MOST = 500  # deliveries, and batches of each kind, looked at

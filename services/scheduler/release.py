@@ -18,7 +18,7 @@ from shared import metrics
 from shared.broker import Message, Publisher
 from shared.contracts.events import Released
 from shared.contracts.work import RouteRequests
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.topology import RESOLVE
 from shared.trouble import Trouble
 from shared.worker import finish

@@ -16,7 +16,9 @@ from services.scheduler.composed import Draft
 from services.scheduler.dsn import Action, Fate, Original
 from services.scheduler.outcomes import Change
 from services.scheduler.suppression import Suppressed
-from shared.mail_store import State, chunks, contents, history, mails, recipients
+from shared.mail_store.rows import chunks
+from shared.mail_store.states import State
+from shared.mail_store.tables import contents, history, mails, recipients
 from shared.settings import Settings
 
 _MOST = 500  # recipients in one report

@@ -11,7 +11,7 @@ from services.scheduler.announce import Announcer
 from shared.broker import Message, Properties, Publisher
 from shared.contracts.answers import SettingsVersion
 from shared.contracts.events import SettingsRejected
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.settings import Settings, SettingsDocument, encode_document, to_document
 from shared.settings_feed import InForce, Rejection
 from shared.topology import SETTINGS

@@ -17,7 +17,9 @@ from services.scheduler.outcomes import Change
 from shared import metrics
 from shared.contracts.answers import SiteLine
 from shared.contracts.commands import ListSites
-from shared.mail_store import State, StoreThread, recipients, sites
+from shared.mail_store.states import State
+from shared.mail_store.tables import recipients, sites
+from shared.mail_store.thread import StoreThread
 from shared.outcomes import Parked
 from shared.settings_feed import SettingsFeed
 from shared.sites import Site, SiteState, read_sites, save, site_of

@@ -9,7 +9,7 @@ import msgspec
 from services.scheduler.composed import Draft
 from services.scheduler.traces import Hold
 from shared.broker import Delivery
-from shared.mail_store import milliseconds
+from shared.mail_store.tables import milliseconds
 from shared.refusals import Invalid
 from shared.tracing import context_in
 

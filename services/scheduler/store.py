@@ -18,21 +18,9 @@ from services.scheduler.outcomes import Change, Pending
 from services.scheduler.suppression import Suppressed
 from shared.contracts.work import Envelope, Recipient, RecipientOutcome, RouteRequest
 from shared.hot_statements import HotStatement, among, numbers_for
-from shared.mail_store import (
-    ALONE_AFTER,
-    RELEASED_LEASE,
-    RELEASING_LEASE,
-    State,
-    chunks,
-    contents,
-    history,
-    insert_missing,
-    mails,
-    milliseconds,
-    moment_of,
-    next_numbers,
-    recipients,
-)
+from shared.mail_store.rows import chunks, insert_missing, next_numbers
+from shared.mail_store.states import ALONE_AFTER, RELEASED_LEASE, RELEASING_LEASE, State
+from shared.mail_store.tables import contents, history, mails, milliseconds, moment_of, recipients
 from shared.smtp_reply import Reply
 
 _HELD, _RELEASING = int(State.HELD), int(State.RELEASING)

@@ -28,7 +28,8 @@ from shared.contracts.commands import AddSuppressions, ListSuppressions, RemoveS
 from shared.contracts.events import BouncedEvent
 from shared.contracts.words import BounceClass
 from shared.hot_statements import HotStatement
-from shared.mail_store import State, suppressions
+from shared.mail_store.states import State
+from shared.mail_store.tables import suppressions
 from shared.settings import Suppression
 from shared.smtp_reply import Reply, own_verdict
 

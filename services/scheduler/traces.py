@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from services.scheduler import store
 from services.scheduler.composed import Draft
 from services.scheduler.store import Admission, Due, Leaving
-from shared.mail_store import State, mails, recipients, traces
+from shared.mail_store.states import State
+from shared.mail_store.tables import mails, recipients, traces
 
 _IN_ONE_LIST = 500
 

@@ -17,7 +17,7 @@ from services.sender.spans import attempt_spans
 from services.sender.takeover import Takeover
 from shared.broker import Broker
 from shared.environment import Environment
-from shared.mail_store import StoreThread, check_version
+from shared.mail_store.thread import StoreThread
 from shared.settings_feed import SettingsFeed
 from shared.topology import LANES
 from shared.tracing import tracer_of
@@ -32,7 +32,7 @@ _STOPS_WITHIN_S = 25.0
 async def serve(environment: Environment, broker: Broker, stop: asyncio.Event) -> None:
     """Send until asked to stop; then what is under way is finished, and the rest goes back."""
     thread = StoreThread(environment.store_url)
-    if not await unless_stopped(thread.read(check_version), stop):
+    if not await unless_stopped(thread.check_version(), stop):
         return
     feed = SettingsFeed(broker)
     feed.subscribe()

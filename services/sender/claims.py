@@ -12,7 +12,9 @@ import structlog
 
 from services.sender.room import Rooms
 from shared import metrics
-from shared.mail_store import CLAIM_LEASE, Claim, StoreThread, claim, renew_claims
+from shared.mail_store.claim import Claim, claim, renew_claims
+from shared.mail_store.states import CLAIM_LEASE
+from shared.mail_store.thread import StoreThread
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ import tenacity
 from shared import metrics
 from shared.classify import classify
 from shared.contracts.work import Pace
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.paces import Share, take
 from shared.settings import Retry
 from shared.sites import Answer, Asked, CameUp, Closed, Left, News, Open, Probe, Wait, WentDown, exchange, keep_up

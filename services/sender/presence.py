@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge
 
 from shared import metrics
 from shared.contracts.answers import SenderLine
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.presence import SAY_EVERY, say_gone, say_present
 from shared.topology import LANES
 

@@ -27,7 +27,7 @@ from services.sender.work import ClaimedWork, Work, claimed_mail, first_of
 from shared import metrics
 from shared.classify import turns_us_away
 from shared.contracts.work import RecipientOutcome, Route
-from shared.mail_store import Claim
+from shared.mail_store.claim import Claim
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.smtp_reply import Reply, own_verdict
 from shared.store_trouble import StoreFailed

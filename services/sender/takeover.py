@@ -12,7 +12,10 @@ from services.sender.reporter import publish_outcomes
 from shared import metrics
 from shared.broker import Publisher
 from shared.contracts.work import OutcomeReport
-from shared.mail_store import CLAIM_LEASE, StoreThread, chunks, mails, recipients
+from shared.mail_store.rows import chunks
+from shared.mail_store.states import CLAIM_LEASE
+from shared.mail_store.tables import mails, recipients
+from shared.mail_store.thread import StoreThread
 
 log = structlog.get_logger()
 

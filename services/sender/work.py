@@ -11,7 +11,7 @@ from services.sender.envelope import OutgoingMail
 from services.sender.room import LARGE
 from shared.broker import Consumer, Delivery
 from shared.contracts.work import Route, SendRequest, SendRequests
-from shared.mail_store import Claim
+from shared.mail_store.claim import Claim
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ What the first two had claimed with it is in doubt, and sent again; the third ha
 import pika
 import pytest
 
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.topology import LANES, lane_queue
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import Pipeline, a_mail, relay_to, subjects

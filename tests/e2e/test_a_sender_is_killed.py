@@ -9,7 +9,7 @@ import pika
 
 from services.sender.journal_file import read
 from shared import topology
-from shared.mail_store import State
+from shared.mail_store.states import State
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import relay_to, subjects
 from tests.support.sinks import RecordingSink

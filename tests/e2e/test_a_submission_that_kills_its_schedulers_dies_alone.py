@@ -2,7 +2,8 @@
 
 import json
 
-from shared.mail_store import create_tables, open_engine
+from shared.mail_store.engine import open_engine
+from shared.mail_store.making_ready import create_tables
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import a_mail, relay_to
 from tests.support.poisoned import SUBJECT

@@ -13,7 +13,9 @@ import pika
 import pytest
 import sqlalchemy as sa
 
-from shared.mail_store import State, mails, open_engine, recipients
+from shared.mail_store.engine import open_engine
+from shared.mail_store.states import State
+from shared.mail_store.tables import mails, recipients
 from shared.topology import SUBMIT
 from soak.content import content_of
 from soak.ledger import Ending, id_of, total

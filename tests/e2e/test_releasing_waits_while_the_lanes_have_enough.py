@@ -6,7 +6,7 @@ import time
 from services.scheduler.lanes import _ENOUGH
 from services.scheduler.release import _SOME
 from shared.broker import Message
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.topology import LANE_QUEUES, LANES, SEND
 from tests.support.broker import opened
 from tests.support.pipeline import a_mail, relay_to

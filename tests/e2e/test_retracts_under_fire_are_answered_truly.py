@@ -15,7 +15,7 @@ from typing import Any
 import pika
 import pytest
 
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.topology import CONTROL, LANES, RESOLVE, lane_queue
 from tests.support.pipeline import Pipeline, a_mail, subjects
 from tests.support.ports import wait_until

@@ -6,7 +6,7 @@ import msgspec
 import pika
 
 from shared.contracts.work import RouteRequests
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.topology import RESOLVE
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import relay_to

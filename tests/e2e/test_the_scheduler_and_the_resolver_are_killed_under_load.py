@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.mail_store import State
+from shared.mail_store.states import State
 from tests.e2e.conftest import StartPipeline
 from tests.support.pipeline import relay_to
 from tests.support.sinks import RecordingSink

@@ -4,7 +4,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from shared.mail_store import State
+from shared.mail_store.states import State
 from tests.support.pipeline import Pipeline, a_mail
 from tests.support.sink_memory import SunkMail
 from tests.support.sinks import RecordingSink

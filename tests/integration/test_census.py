@@ -7,7 +7,7 @@ from services.scheduler import store as transactions
 from services.scheduler.census import COUNTED, count_what_waits, take_census
 from shared import metrics, topology
 from shared.broker import Message
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.topology import RESOLVE
 from tests.support.broker import opened, run, until
 from tests.support.store import HOLD, NOW, OpenStore, a_draft

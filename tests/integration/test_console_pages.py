@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from shared.console_accounts import Scope
-from shared.mail_store import open_engine, sites
+from shared.mail_store.engine import open_engine
+from shared.mail_store.tables import sites
 from shared.sites import SiteState
 from tests.support.console import NO_TLS, PASSWORD, Browser, Console, form_token
 from tests.support.pipeline import Pipeline, a_mail

@@ -14,7 +14,9 @@ from services.scheduler.outcomes import Change, lapsed_claim, overdue
 from shared.contracts.answers import ReplaceResult
 from shared.contracts.commands import Close, ListMails, Release, Resend, Retract
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import ALONE_AFTER, State, claim, contents
+from shared.mail_store.claim import claim
+from shared.mail_store.states import ALONE_AFTER, State
+from shared.mail_store.tables import contents
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome
 from shared.settings import Retry
 from shared.smtp_reply import Reply

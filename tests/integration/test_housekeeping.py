@@ -5,7 +5,8 @@ from datetime import timedelta
 from services.scheduler.housekeeping import drop_contents, drop_final_contents_after, purge
 from services.scheduler.inquiry import content_part
 from shared.contracts.commands import ShowContent
-from shared.mail_store import State, contents, history, mails, recipients
+from shared.mail_store.states import State
+from shared.mail_store.tables import contents, history, mails, recipients
 from tests.support.store import NOW, OpenStore, a_draft
 
 DAY = timedelta(days=1)

@@ -13,7 +13,8 @@ from shared.contracts.answers import ContentAnswer, SettingsVersion, Story
 from shared.contracts.commands import ListMails, Release, Retract, ShowContent
 from shared.contracts.words import BounceClass
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, claim
+from shared.mail_store.claim import claim
+from shared.mail_store.states import State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
 from shared.smtp_reply import Reply

@@ -16,7 +16,8 @@ from services.sender.takeover import Takeover
 from shared import topology
 from shared.broker import Broker
 from shared.contracts.work import OutcomeReport
-from shared.mail_store import State, StoreThread
+from shared.mail_store.states import State
+from shared.mail_store.thread import StoreThread
 from shared.settings import Retry
 from tests.support.sinks import RecordingSink
 from tests.support.site import AT_ONCE, Site, released

@@ -15,7 +15,8 @@ from services.scheduler.lanes import LaneDesk, refused_since
 from services.scheduler.outcome_desk import apply_reports
 from shared.broker import BrokerRefused
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, StoreThread
+from shared.mail_store.states import State
+from shared.mail_store.thread import StoreThread
 from shared.outcomes import Parked
 from shared.settings import Retry
 from shared.topology import LANE_LENGTH, LANE_QUEUES, LANES

@@ -12,7 +12,8 @@ from services.scheduler import store as transactions
 from services.scheduler.alarm import Alarm
 from services.scheduler.outcome_desk import OutcomeDesk
 from services.scheduler.recent import Recent
-from shared.mail_store import CLAIM_LEASE, State, StoreThread
+from shared.mail_store.states import CLAIM_LEASE, State
+from shared.mail_store.thread import StoreThread
 from shared.settings import Settings
 from tests.support.store import OpenStore, a_draft
 

@@ -14,7 +14,9 @@ from services.scheduler.recent import Recent, stage_times
 from services.sender.presence import Presence
 from shared.contracts.answers import SenderLine
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import StoreThread, create_tables, greetings, senders
+from shared.mail_store.making_ready import create_tables
+from shared.mail_store.tables import greetings, senders
+from shared.mail_store.thread import StoreThread
 from shared.outcomes import Delivered
 from shared.presence import forget_gone, list_present, say_gone, say_present
 from shared.settings import Retry

@@ -12,7 +12,9 @@ from services.scheduler.outcome_desk import apply_reports
 from shared.contracts.answers import ReplaceResult, RetractResult
 from shared.contracts.commands import Release, Retract
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, claim, contents, history, mails, recipients
+from shared.mail_store.claim import claim
+from shared.mail_store.states import State
+from shared.mail_store.tables import contents, history, mails, recipients
 from shared.outcomes import Deferred, Delivered
 from shared.settings import Retry
 from shared.smtp_reply import Reply

@@ -16,7 +16,8 @@ from services.scheduler.outcome_desk import settle_and_tell
 from services.scheduler.reporting import Report
 from shared.contracts.commands import Retract, ShowContent
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, contents, mails
+from shared.mail_store.states import State
+from shared.mail_store.tables import contents, mails
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Settings, parse_settings
 from shared.sites import Asked, WentDown, exchange

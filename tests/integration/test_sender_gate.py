@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.contracts.work import Credentials, SecretReference
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.outcomes import Deferred, Parked
 from shared.sites import Site as Row
 from shared.sites import SiteState, WentDown, exchange, read_sites

@@ -11,7 +11,8 @@ from services.sender.claims import ClaimDesk
 from services.sender.connection import Connection
 from services.sender.envelope import OutgoingMail
 from shared.contracts.work import TlsMode
-from shared.mail_store import State, StoreThread
+from shared.mail_store.states import State
+from shared.mail_store.thread import StoreThread
 from shared.outcomes import Deferred, Parked
 from tests.support.certificates import Authority
 from tests.support.pipeline import subjects

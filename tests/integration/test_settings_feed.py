@@ -12,7 +12,8 @@ from services.scheduler import inquiry
 from services.scheduler.settings_keeper import SettingsKeeper
 from shared.broker import Broker, Message, Properties, binding, exchange, queue
 from shared.contracts.answers import SettingsVersion
-from shared.mail_store import StoreThread, create_tables
+from shared.mail_store.making_ready import create_tables
+from shared.mail_store.thread import StoreThread
 from shared.settings import Settings, SettingsDocument, encode_document, to_document
 from shared.settings_feed import InForce, Rejection, SettingsFeed
 from shared.topology import QUEUES, SETTINGS

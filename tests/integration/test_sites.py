@@ -11,8 +11,9 @@ from services.scheduler.outcome_desk import apply_reports
 from services.scheduler.outcomes import Change
 from shared.contracts.commands import ListSites, Release, Retract
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, claim
-from shared.mail_store import sites as sites_table
+from shared.mail_store.claim import claim
+from shared.mail_store.states import State
+from shared.mail_store.tables import sites as sites_table
 from shared.outcomes import Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
 from shared.sites import (

@@ -18,24 +18,11 @@ from services.scheduler.outcomes import Change
 from shared.broker import Properties
 from shared.contracts.commands import Retract
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import (
-    CLAIM_LEASE,
-    RELEASED_LEASE,
-    RELEASING_LEASE,
-    VERSION,
-    State,
-    check_version,
-    claim,
-    contents,
-    count_on,
-    create_tables,
-    history,
-    mails,
-    open_engine,
-    recipients,
-    renew_claims,
-    store_version,
-)
+from shared.mail_store.claim import claim, renew_claims
+from shared.mail_store.engine import open_engine
+from shared.mail_store.making_ready import check_version, count_on, create_tables
+from shared.mail_store.states import CLAIM_LEASE, RELEASED_LEASE, RELEASING_LEASE, State
+from shared.mail_store.tables import VERSION, contents, history, mails, recipients, store_version
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry, Settings
 from shared.smtp_reply import Reply

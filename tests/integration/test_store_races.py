@@ -17,7 +17,8 @@ from services.scheduler.reporting import Report
 from shared.contracts.answers import ReplaceResult, RetractResult
 from shared.contracts.commands import Retract
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, claim
+from shared.mail_store.claim import claim
+from shared.mail_store.states import State
 from shared.outcomes import Bounced, Delivered, Parked
 from shared.settings import Retry, Settings
 from shared.sites import Asked, CameUp, WentDown, exchange

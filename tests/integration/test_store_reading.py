@@ -15,7 +15,7 @@ from services.scheduler.lanes import refused_since
 from services.scheduler.recent import stage_times
 from services.sender.takeover import ids_of
 from shared.contracts.commands import ListMails, ListSites, ListSuppressions, ShowContent
-from shared.mail_store import check_version
+from shared.mail_store.making_ready import check_version
 from shared.presence import list_present
 from tests.support.store import NOW, OpenStore, a_draft
 

@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from shared.mail_store import VERSION, StoreThread, check_version, contents, create_tables, store_version
+from shared.mail_store.making_ready import check_version, create_tables
+from shared.mail_store.tables import VERSION, contents, store_version
+from shared.mail_store.thread import StoreThread
 from tests.support.broker import until
 from tests.support.pipeline import Worker
 from tests.support.postgres import PrivatePostgres

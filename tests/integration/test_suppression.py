@@ -30,7 +30,8 @@ from shared.contracts.commands import (
 )
 from shared.contracts.words import BounceClass
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import State, contents, suppressions
+from shared.mail_store.states import State
+from shared.mail_store.tables import contents, suppressions
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome
 from shared.settings import parse_settings
 from shared.smtp_reply import Reply, own_verdict

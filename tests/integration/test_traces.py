@@ -8,8 +8,8 @@ from services.scheduler import housekeeping, traces
 from services.scheduler import store as transactions
 from services.scheduler.outcome_desk import apply_reports
 from shared.contracts.work import OutcomeReport, RecipientOutcome
-from shared.mail_store import claim
-from shared.mail_store import traces as table
+from shared.mail_store.claim import claim
+from shared.mail_store.tables import traces as table
 from shared.outcomes import Delivered
 from shared.settings import Retry
 from shared.smtp_reply import Reply

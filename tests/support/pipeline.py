@@ -28,7 +28,9 @@ import sqlalchemy as sa
 from cli.guarded import GuardedProcess
 from shared import topology
 from shared.broker import Broker
-from shared.mail_store import State, open_engine, recipients
+from shared.mail_store.engine import open_engine
+from shared.mail_store.states import State
+from shared.mail_store.tables import recipients
 from tests.support.client import Client, Load
 from tests.support.ports import wait_until
 from tests.support.sink_memory import SinkMemory, SunkMail

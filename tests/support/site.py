@@ -25,7 +25,7 @@ from shared.contracts.work import (
     TlsMode,
 )
 from shared.durations import Duration
-from shared.mail_store import StoreThread
+from shared.mail_store.thread import StoreThread
 from shared.metrics import REGISTRY
 from shared.settings import Retry
 from tests.support.sinks import RecordingSink

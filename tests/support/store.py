@@ -9,17 +9,12 @@ import sqlalchemy as sa
 from services.scheduler import store
 from services.scheduler.composed import Composed, Draft
 from services.scheduler.store import Admission
-from shared.mail_store import (
-    State,
-    claim,
-    create_tables,
-    mails,
-    metadata,
-    open_engine,
-    recipients,
-    store_version,
-    transact,
-)
+from shared.mail_store.claim import claim
+from shared.mail_store.engine import open_engine
+from shared.mail_store.making_ready import create_tables
+from shared.mail_store.states import State
+from shared.mail_store.tables import mails, metadata, recipients, store_version
+from shared.mail_store.transactions import transact
 
 P = ParamSpec("P")
 T = TypeVar("T")

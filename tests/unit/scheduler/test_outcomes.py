@@ -9,7 +9,7 @@ import pytest
 from services.scheduler.outcomes import Change, Pending, decide, event_of, is_news, key_of, lapsed_claim, overdue
 from shared.contracts.events import BouncedEvent, DeferredEvent, DeliveredEvent, Expired, InDoubtEvent
 from shared.contracts.words import BounceClass
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.outcomes import Bounced, Deferred, Delivered, Outcome, Parked
 from shared.settings import Retry
 from shared.sites import Site, SiteState

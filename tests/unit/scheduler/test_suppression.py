@@ -8,7 +8,7 @@ import pytest
 from services.scheduler.outcomes import Change, Pending
 from services.scheduler.suppression import condemned, key_of
 from shared.classify import classify
-from shared.mail_store import State
+from shared.mail_store.states import State
 from shared.smtp_reply import Reply, own_verdict
 from tests.support.store import NOW
 

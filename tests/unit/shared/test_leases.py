@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from shared.broker.link import HEARTBEAT_S
-from shared.mail_store import CLAIM_LEASE, RELEASED_LEASE, RELEASING_LEASE
+from shared.mail_store.states import CLAIM_LEASE, RELEASED_LEASE, RELEASING_LEASE
 
 SILENCES = 3  # of a heartbeat each, before the broker takes a peer for dead
 MARGIN = timedelta(seconds=30)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.mail_store import State
+from shared.mail_store.states import State
 from soak.ledger import Account, Arrival, Ending, Harm, Ledger, Mail, enter, enter_recovery, total
 
 DELIVERED = Ending(State.DELIVERED, False)
