@@ -1,4 +1,4 @@
-"""The one thread of a worker that talks to the mail store."""
+"""How a worker speaks to the mail store: in one thread, and again and again while the store can not be used."""
 
 import asyncio
 import time
@@ -39,11 +39,11 @@ class StoreThread:
         self._trouble = Trouble("store_unavailable", store=without_password(url))
 
     async def make_ready(self, now: datetime) -> None:
-        """What a scheduler does to its store when it starts. Raises StoreUnusable where that is of another version."""
+        """What a scheduler does to it when it starts. Raises StoreUnusable where it is of another version."""
         await self.run(make_ready, now)
 
     async def check_version(self) -> None:
-        """What the others do. Raises StoreUnusable likewise."""
+        """What a sender does to it when it starts. Raises StoreUnusable where it is of another version."""
         await self.read(check_version)
 
     async def run(

@@ -1,4 +1,4 @@
-"""How a function runs in a transaction of the mail store."""
+"""Functions run in transactions: to write, or to read alone."""
 
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
